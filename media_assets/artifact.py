@@ -1,0 +1,214 @@
+"""Artifacts: the files we hold, and the store that keeps each under the digest of its bytes.
+
+A file is in the store only when it is whole: it is written under a temporary name in the store's folder, synced,
+renamed, and its folder synced. What a file was bought for is the ledger's knowledge, not the store's.
+"""
+
+import contextlib
+import errno
+import hashlib
+import os
+import re
+import shutil
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, fields
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, Self
+
+from media_assets.crash_points import crash_point
+from media_assets.errors import ArtifactError
+
+
+class MediaKind(StrEnum):
+    """What a file shows."""
+
+    IMAGE = "image"
+    VIDEO = "video"
+    AUDIO = "audio"
+
+
+@dataclass(frozen=True, kw_only=True)
+class MediaInfo:
+    """What a file is, as probed from its bytes (never from its name)."""
+
+    kind: MediaKind
+    mime: str
+    extension: str
+    """Without the dot, from the content: png, mp4, wav."""
+    size_bytes: int
+    width_px: int | None = None
+    height_px: int | None = None
+    fps: float | None = None
+    duration_s: float | None = None
+    """Seconds of the longest stream; None for an image."""
+    video_duration_s: float | None = None
+    audio_duration_s: float | None = None
+    video_codec: str | None = None
+    audio_codec: str | None = None
+    sample_rate_hz: int | None = None
+    channels: int | None = None
+    has_alpha: bool = False
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the fields that are known, ready for JSON."""
+        return {name: value for name, value in asdict(self).items() if value is not None}
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> Self:
+        """Build from :meth:`as_dict`'s form; fields of a newer version are ignored."""
+        names = {field.name for field in fields(cls)}
+        known = {name: value for name, value in data.items() if name in names}
+        return cls(**{**known, "kind": MediaKind(known["kind"])})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Artifact:
+    """A file in the store."""
+
+    sha256: str
+    info: MediaInfo
+
+
+_BLOCK_BYTES = 1 << 20
+_PART = re.compile(r"^(?P<owner>[A-Za-z0-9]+)\.[A-Za-z0-9]+\.part$")
+
+
+class ArtifactStore:
+    """The content-addressed store on local disk: ``<root>/ab/ab12….png``.
+
+    Safe for many processes at once: equal bytes get the same name, and a rename replaces a file by its equal.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def path(self, artifact: Artifact) -> Path:
+        """Return where ``artifact`` is, whether or not it is there."""
+        return self.root / artifact.sha256[:2] / f"{artifact.sha256}.{artifact.info.extension}"
+
+    def has(self, artifact: Artifact) -> bool:
+        """Whether the file is there and has its size. Bytes are hashed by :meth:`verify` only."""
+        try:
+            return self.path(artifact).stat().st_size == artifact.info.size_bytes
+        except (FileNotFoundError, NotADirectoryError):
+            return False
+
+    def local_path(self, artifact: Artifact) -> Path:
+        """Return the path of a file that is there.
+
+        Raises:
+            ArtifactError: The file is missing or has another size.
+        """
+        if not self.has(artifact):
+            message = (
+                f"artifact {artifact.sha256[:12]} is not in {self.root} (missing or cut short). "
+                "Run the prompt again: a free step is made again, a paid one is fetched again if it still exists."
+            )
+            raise ArtifactError(message)
+        return self.path(artifact)
+
+    def verify(self, artifact: Artifact) -> bool:
+        """Whether the file is there and its bytes have its digest (reads the whole file)."""
+        return self.has(artifact) and sha256_of(self.path(artifact)) == artifact.sha256
+
+    def put(self, source: Path, info: MediaInfo, *, owner: str, token: str) -> Artifact:
+        """Copy ``source`` into the store, durably.
+
+        Args:
+            source: A finished file; it is left where it is.
+            info: What :func:`media_assets.media.probe.probe` said of it.
+            owner: Letters and digits that name the writing process, for :meth:`parts`.
+            token: Letters and digits that name this write.
+
+        Raises:
+            ArtifactError: The disk is full or cannot be written; nothing half written is left behind.
+        """
+        self.root.mkdir(parents=True, exist_ok=True)
+        part = self.root / f"{owner}.{token}.part"
+        try:
+            digest = _copy_synced(source, part)
+            artifact = Artifact(sha256=digest, info=info)
+            target = self.path(artifact)
+            if not target.parent.is_dir():
+                target.parent.mkdir(exist_ok=True)
+                _sync_folder(self.root)
+            part.replace(target)
+            crash_point("renamed")
+            _sync_folder(target.parent)
+        except OSError as error:
+            with contextlib.suppress(OSError):
+                part.unlink()
+            reason = "the disk is full" if error.errno == errno.ENOSPC else str(error)
+            message = f"storing {source.name} in {self.root}: {reason}. Free some space and run again: nothing is lost."
+            raise ArtifactError(message) from error
+        return artifact
+
+    def export(self, artifact: Artifact, target: Path) -> None:
+        """Copy ``artifact`` to a path of the user's, whole or not at all.
+
+        Raises:
+            ArtifactError: The artifact is not whole, or ``target`` cannot be written.
+        """
+        source = self.local_path(artifact)
+        part = target.with_name(f".{target.name}.{os.getpid()}.part")
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            if _copy_synced(source, part, mark=False) != artifact.sha256:
+                part.unlink()
+                message = f"{source} does not have the bytes it was stored with; delete it and run the prompt again."
+                raise ArtifactError(message)
+            part.replace(target)
+        except OSError as error:
+            with contextlib.suppress(OSError):
+                part.unlink()
+            message = f"writing {target}: {error}. Choose another path with --out."
+            raise ArtifactError(message) from error
+
+    def parts(self) -> Iterator[tuple[Path, str]]:
+        """Yield each temporary file with the name of the process that was writing it."""
+        if self.root.is_dir():
+            for path in self.root.iterdir():
+                if match := _PART.match(path.name):
+                    yield path, match["owner"]
+
+    def free_bytes(self) -> int:
+        """Return how many bytes the store's disk can still take."""
+        folder = self.root
+        while not folder.exists():
+            folder = folder.parent
+        return shutil.disk_usage(folder).free
+
+
+def sha256_of(path: Path) -> str:
+    """Return the SHA-256 of a file's bytes, in hex."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _copy_synced(source: Path, target: Path, *, mark: bool = True) -> str:
+    """Copy and fsync; return the digest of what was written."""
+    digest = hashlib.sha256()
+    with source.open("rb") as reader, target.open("wb") as writer:
+        half = max(os.fstat(reader.fileno()).st_size // 2, 1)
+        block = reader.read(half)
+        while block:
+            digest.update(block)
+            writer.write(block)
+            if mark and writer.tell() == half:
+                writer.flush()
+                crash_point("stored_half")
+            block = reader.read(_BLOCK_BYTES)
+        writer.flush()
+        os.fsync(writer.fileno())
+    if mark:
+        crash_point("fsynced")
+    return digest.hexdigest()
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

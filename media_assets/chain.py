@@ -1,0 +1,347 @@
+"""One prompt's chain at work: image → video ∥ audio → merged, each step found or bought, judged and recorded.
+
+What each step asks for is in ``steps.py``, what is already there in ``standing.py``, how one thing is bought in
+``purchase.py``. ``studio.py`` runs chains.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
+from decimal import Decimal
+from functools import partial
+from pathlib import Path
+
+from media_assets.artifact import ArtifactStore, MediaInfo
+from media_assets.catalog import ModelSpec, Recovery
+from media_assets.crash_points import crash_point
+from media_assets.errors import (
+    JudgeError,
+    MediaAssetsError,
+    MediaError,
+    OutputLostError,
+    PlanError,
+    PurchaseError,
+    UnknownOutcomeError,
+)
+from media_assets.film import StepResult
+from media_assets.ledger import Ledger
+from media_assets.ledger.prompts import FinishedStep
+from media_assets.media.judge import judge_audio, judge_film, judge_image, judge_video
+from media_assets.media.length import film_length_s
+from media_assets.plan import Planner
+from media_assets.prompt import Prompt, Step
+from media_assets.purchase import Judge, Order, Purchased, Purchasing
+from media_assets.request import GenerationRequest
+from media_assets.standing import MADE_FROM, Standing
+from media_assets.steps import (
+    AFTER_VIDEO_TOLERANCE,
+    Draft,
+    draft_audio,
+    draft_image,
+    draft_merged,
+    draft_video,
+)
+from media_assets.threads import in_thread
+
+Tell = Callable[[Step, str, float | None, StepResult | None], None]
+"""Called with the step, what happened (started, progress, finished, failed), the fraction done, and the result."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ChainContext:
+    """What every step of one prompt's chain works with."""
+
+    prompt: Prompt
+    plan_id: str
+    standings: Mapping[Step, Standing]
+    planner: Planner
+    ledger: Ledger
+    store: ArtifactStore
+    purchasing: Purchasing
+    today_price: Callable[[ModelSpec], Decimal]
+    retry_failed: bool
+    tell: Tell
+
+
+class Chain:
+    """Makes the wanted steps of one prompt, and what they need."""
+
+    def __init__(self, context: ChainContext) -> None:
+        self._at = context
+        self._began = time.monotonic()
+        self._running: dict[Step, asyncio.Task[StepResult | MediaAssetsError]] = {}
+
+    async def run(self, wanted: Iterable[Step]) -> dict[Step, StepResult | MediaAssetsError]:
+        """Make the wanted steps; a step that fails leaves its error here, and its siblings go on.
+
+        What is there already of other steps is reported too. When canceled, waits until every step has stopped.
+        """
+        try:
+            await asyncio.gather(*(self._have(step) for step in Step if step in set(wanted)))
+        except BaseException:
+            for task in self._running.values():
+                task.cancel()
+            await asyncio.gather(*self._running.values(), return_exceptions=True)
+            raise
+        results = {step: task.result() for step, task in self._running.items()}
+        for step in Step:
+            if step not in results and self._at.standings[step].artifact is not None:
+                results[step] = self._found(step)
+        return {step: results[step] for step in Step if step in results}
+
+    async def _have(self, step: Step) -> StepResult | MediaAssetsError:
+        """Return a step's result, making it once however many ask."""
+        if step not in self._running:
+            self._running[step] = asyncio.ensure_future(self._make_or_fail(step))
+        return await asyncio.shield(self._running[step])
+
+    async def _make_or_fail(self, step: Step) -> StepResult | MediaAssetsError:
+        # Errors are returned, so that one step's failure never cancels a sibling that is being paid for.
+        try:
+            return await self._make(step)
+        except MediaAssetsError as error:
+            if isinstance(error, PurchaseError) and not error.step:
+                error.step = str(step)
+            self._at.tell(step, "failed", None, None)
+            return error
+
+    async def _make(self, step: Step) -> StepResult:
+        standing = self._at.standings[step]
+        if standing.artifact is not None:
+            found = self._found(step)
+            self._at.tell(step, "finished", 1.0, found)
+            return found
+        needed = self._needed(step, standing)
+        upstream = dict(zip(needed, await asyncio.gather(*(self._have(one) for one in needed)), strict=True))
+        for result in upstream.values():
+            if isinstance(result, MediaAssetsError):
+                raise result
+        made = {one: result for one, result in upstream.items() if isinstance(result, StepResult)}
+        started = time.monotonic()
+        self._at.tell(step, "started", 0.0, None)
+        result = await self._remake(standing, made) if standing.row is not None else await self._route(step, made)
+        result = replace(
+            result,
+            started_s=started - self._began,
+            duration_s=0.0 if result.cached else time.monotonic() - started,
+        )
+        self._at.tell(step, "finished", 1.0, result)
+        return result
+
+    def _needed(self, step: Step, standing: Standing) -> list[Step]:
+        if standing.row is not None:
+            return [Step(role) for role in standing.row.request().input_keys()]
+        needed = list(MADE_FROM[step])
+        waits = self._at.planner.settings.match_clip and self._at.prompt.script is not None
+        if step is Step.AUDIO and waits:
+            needed.append(Step.VIDEO)
+        if step is Step.MERGED and self._at.prompt.script is None:
+            needed.remove(Step.AUDIO)
+        return needed
+
+    def _found(self, step: Step) -> StepResult:
+        standing = self._at.standings[step]
+        row, finished, artifact = standing.row, standing.finished, standing.artifact
+        if row is None or finished is None or artifact is None:
+            message = f"the step {step} is not there"
+            raise OutputLostError(message)
+        purchased = Purchased.from_row(row, spent_micro_usd=0, cached=True)
+        return self._result(step, row.request(), purchased, degraded=finished.degraded, reason=finished.reason)
+
+    async def _remake(self, standing: Standing, made: Mapping[Step, StepResult]) -> StepResult:
+        """Bring back a finished step whose file is lost, under its own request; what was made from it stays valid."""
+        row, finished = standing.row, standing.finished
+        if row is None or finished is None:
+            message = "there is no finished step to make again"
+            raise OutputLostError(message)
+        spec = self._at.planner.catalog.get(row.model)
+        request = row.request()
+        purchased = await self._buy(spec, request, made)
+        return self._result(finished.step, request, purchased, degraded=finished.degraded, reason=finished.reason)
+
+    async def _route(self, step: Step, made: Mapping[Step, StepResult]) -> StepResult:
+        """Try the route's models in order; what moves on to the next is in ``_moves_on``."""
+        route = [
+            self._at.planner.catalog.get(model, step=step) for model in self._at.planner.route(self._at.prompt, step)
+        ]
+        reason: str | None = None
+        for position, spec in enumerate(route):
+            rest = route[position + 1 :]
+            try:
+                draft, purchased = await self._ask(step, spec, made)
+            except MediaAssetsError as error:
+                if not rest or not _moves_on(error, rest[0]):
+                    raise
+                unknown = isinstance(error, UnknownOutcomeError)
+                reason = "unknown_outcome" if unknown else f"fallback: {type(error).__name__}: {error.message}"
+                continue
+            return await self._record(step, draft, purchased, stood_in=position > 0, reason=reason)
+        message = f"the route of the step {step} is empty"
+        raise PlanError.of(message, [])
+
+    async def _ask(self, step: Step, spec: ModelSpec, made: Mapping[Step, StepResult]) -> tuple[Draft, Purchased]:
+        draft = self._draft(step, spec, made)
+        if draft.problems:
+            headline = f"{spec.id} cannot make this {step}:"
+            raise PlanError.of(headline, draft.problems)
+        purchased = await self._buy(spec, draft.request, made)
+        if step is Step.AUDIO and Step.VIDEO in made and spec.recovery is Recovery.FREE:
+            return await self._match_again(spec, draft, purchased, made)
+        return draft, purchased
+
+    async def _match_again(
+        self, spec: ModelSpec, draft: Draft, purchased: Purchased, made: Mapping[Step, StepResult]
+    ) -> tuple[Draft, Purchased]:
+        """Speak once more at the right speed, when a free voice missed the clip's length because of the estimate."""
+        name = spec.roles.get("speed", "")
+        clip_s, voice_s = _clip_s(made), purchased.artifact.info.duration_s or 0.0
+        if name not in spec.params or abs(voice_s - clip_s) <= AFTER_VIDEO_TOLERANCE * clip_s:
+            return draft, purchased
+        limits = spec.params[name]
+        speed = float(draft.request.params[name]) * voice_s / clip_s
+        speed = round(min(max(speed, limits.min or speed), limits.max or speed), 3)
+        request = replace(draft.request, params={**draft.request.params, name: speed})
+        return replace(draft, request=request), await self._buy(spec, request, made)
+
+    def _draft(self, step: Step, spec: ModelSpec, made: Mapping[Step, StepResult]) -> Draft:
+        prompt, planner = self._at.prompt, self._at.planner
+        if step is Step.IMAGE:
+            return draft_image(prompt, spec)
+        if step is Step.VIDEO:
+            voice = planner.catalog.get(planner.route(prompt, Step.AUDIO)[0], step=Step.AUDIO)
+            return draft_video(prompt, spec, voice=voice, image_key=made[Step.IMAGE].request_key)
+        if step is Step.AUDIO:
+            if Step.VIDEO in made:
+                return draft_audio(prompt, spec, clip_s=_clip_s(made), match_clip=True)
+            return draft_audio(prompt, spec, clip_s=self._expected_clip_s())
+        audio = made.get(Step.AUDIO)
+        return draft_merged(
+            prompt, spec, video_key=made[Step.VIDEO].request_key, audio_key=audio.request_key if audio else ""
+        )
+
+    def _expected_clip_s(self) -> float:
+        planner, prompt = self._at.planner, self._at.prompt
+        spec = planner.catalog.get(planner.route(prompt, Step.VIDEO)[0], step=Step.VIDEO)
+        return draft_video(prompt, spec, voice=None, image_key="").length_s or 1.0
+
+    async def _buy(self, spec: ModelSpec, request: GenerationRequest, made: Mapping[Step, StepResult]) -> Purchased:
+        inputs = {
+            role: self._at.store.local_path(artifact)
+            for role in request.input_keys()
+            if (artifact := made[Step(role)].artifact) is not None
+        }
+        return await self._at.purchasing.buy(
+            Order(
+                request=request,
+                spec=spec,
+                prompt_key=self._at.prompt.key,
+                plan_id=self._at.plan_id,
+                estimate_usd=self._at.today_price(spec),
+                inputs=inputs,
+                judge=self._judge(request, made),
+                retry_failed=self._at.retry_failed,
+                tell=lambda fraction: self._at.tell(request.step, "progress", fraction, None),
+            )
+        )
+
+    def _judge(self, request: GenerationRequest, made: Mapping[Step, StepResult]) -> Judge:
+        prompt = self._at.prompt
+        if request.step is Step.IMAGE:
+            return partial(_judge_image, prompt.size_px, self._at.planner.settings.min_image_side_px)
+        if request.step is Step.VIDEO:
+            length = request.params.get(self._at.planner.catalog.get(request.model).roles.get("length", ""))
+            return partial(_judge_video, prompt.size_px, float(length) if length is not None else None)
+        if request.step is Step.AUDIO:
+            silent = self._at.planner.catalog.get(request.model).silent
+            return partial(_judge_audio, None if silent else prompt.script, silent)
+        return partial(_judge_film, prompt, made)
+
+    async def _record(
+        self, step: Step, draft: Draft, purchased: Purchased, *, stood_in: bool, reason: str | None
+    ) -> StepResult:
+        spec, prompt = draft.spec, self._at.prompt
+        unspoken = spec.silent and prompt.script is not None
+        degraded = (stood_in and spec.stand_in) or unspoken
+        if unspoken and reason is None:
+            reason = "the script is not spoken: a silent track was chosen"
+        digest = prompt.step_digest(step, stand_in_fields=spec.reads_stand_in_fields or step is Step.MERGED)
+        done = FinishedStep(
+            step=step,
+            request_key=draft.request.key,
+            model=spec.id,
+            inputs=draft.request.input_keys(),
+            degraded=degraded,
+            reason=reason,
+        )
+        await in_thread(
+            self._at.ledger.prompts.finish,
+            prompt.key,
+            digest,
+            done,
+            sha256=purchased.artifact.sha256,
+            params=draft.request.params,
+        )
+        crash_point("step_recorded")
+        return self._result(step, draft.request, purchased, degraded=degraded, reason=reason)
+
+    def _result(
+        self, step: Step, request: GenerationRequest, purchased: Purchased, *, degraded: bool, reason: str | None
+    ) -> StepResult:
+        return StepResult(
+            step=step,
+            artifact=purchased.artifact,
+            path=self._at.store.path(purchased.artifact),
+            provider=request.provider,
+            model=request.model,
+            cost_usd=purchased.cost_usd,
+            spent_usd=purchased.spent_usd,
+            estimate_usd=purchased.estimate_usd,
+            duration_s=0.0,
+            started_s=time.monotonic() - self._began,
+            attempts=purchased.attempts,
+            cached=purchased.cached,
+            degraded=degraded,
+            reason=reason,
+            notes=purchased.notes,
+            request_key=request.key,
+            prediction_id=purchased.prediction_id,
+        )
+
+
+def _clip_s(made: Mapping[Step, StepResult]) -> float:
+    artifact = made[Step.VIDEO].artifact
+    return (artifact.info.duration_s if artifact is not None else None) or 1.0
+
+
+def _moves_on(error: MediaAssetsError, following: ModelSpec) -> bool:
+    """Whether a route goes on to ``following``. Money that may be in flight only yields to a free model."""
+    if isinstance(error, UnknownOutcomeError):
+        return following.recovery is Recovery.FREE
+    return isinstance(error, PurchaseError | MediaError | PlanError) and not isinstance(error, OutputLostError)
+
+
+def _judge_image(size_px: tuple[int, int], min_side_px: int, path: Path, info: MediaInfo) -> None:
+    judge_image(path, info, requested_size_px=size_px, min_side_px=min_side_px).require("the picture")
+
+
+def _judge_video(size_px: tuple[int, int], length_s: float | None, path: Path, info: MediaInfo) -> None:
+    judge_video(path, info, requested_size_px=size_px, requested_duration_s=length_s, check_motion=True).require(
+        "the clip"
+    )
+
+
+def _judge_audio(script: str | None, silent: bool, path: Path, info: MediaInfo) -> None:  # noqa: FBT001 - partial
+    judge_audio(path, info, text=script, silent_ok=silent).require("the voice")
+
+
+def _judge_film(prompt: Prompt, made: Mapping[Step, StepResult], path: Path, info: MediaInfo) -> None:
+    clip, voice = (made[step].artifact if step in made else None for step in (Step.VIDEO, Step.AUDIO))
+    if clip is None:
+        message = "the film has no clip"
+        raise JudgeError(message)
+    clip_s = clip.info.video_duration_s or clip.info.duration_s or 0.0
+    spoken = voice is not None and prompt.script is not None
+    voice_s = voice.info.duration_s if spoken and voice is not None else None
+    target_s = film_length_s(prompt.fit, clip_s=clip_s, voice_s=voice_s).film_s
+    judge_film(path, info, target_s=target_s).require("the film")

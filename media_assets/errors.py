@@ -1,0 +1,291 @@
+"""Every error this package raises on purpose.
+
+    MediaAssetsError                    .rerun .billed
+    ├── ConfigurationError              nothing sent, nothing billed
+    │   ├── PromptFileError             .problems: file, row and field of each
+    │   ├── PlanError                   .problems: step and field of each
+    │   ├── UnknownModelError
+    │   └── CatalogError
+    ├── BudgetExceededError             nothing sent; raise the cap, then rerun
+    ├── PurchaseError                   .step .provider .model .request_key .prediction_id
+    │   ├── RequestRejectedError        refused before work began: not billed, a rerun changes nothing
+    │   ├── RateLimitedError            refused for now: not billed, submit later
+    │   ├── ProviderUnavailableError    never connected: not billed, submit later
+    │   ├── PredictionFailedError       accepted, then failed
+    │   ├── PredictionTimeoutError      still running: billed, resume it
+    │   ├── UnknownOutcomeError         sent, no answer: MAY be billed, ask a person
+    │   ├── OutputLostError             succeeded, file gone: billed, ask before buying again
+    │   ├── UnexpectedResponseError     the provider's answer is new to us
+    │   └── PurchaseLostError           another process took this purchase over: resume
+    ├── MediaError                      the file, not the provider
+    │   ├── ProbeError
+    │   ├── ConformError
+    │   ├── JudgeError                  .verdict: the numbers that failed
+    │   ├── SpeechError
+    │   └── FfmpegError                 .command .exit_code .stderr_tail
+    ├── StoppedError                    told to stop (Ctrl-C, Terminate); a rerun goes on
+    └── StorageError                    disk or database: nothing new was sent
+        ├── LedgerError
+        └── ArtifactError
+
+Callers branch on ``rerun`` (what a rerun would do) and ``billed`` (whether money is gone), never on a list
+of classes. A message says what was tried, what happened and what to do; it holds no key and no signed URL.
+All arguments but the message are keyword-only, and every error survives pickling.
+"""
+
+from collections.abc import Sequence
+from enum import StrEnum
+from typing import Any, ClassVar, Self
+
+
+class Rerun(StrEnum):
+    """What running the same thing again would do."""
+
+    NEVER = "never"
+    """Nothing changes until a person changes something."""
+    RESUBMIT = "resubmit"
+    """A rerun submits again; nothing was billed."""
+    RESUME = "resume"
+    """A rerun goes on where this one stopped, free of charge."""
+    ASK = "ask"
+    """A person has to decide first."""
+
+
+class Billed(StrEnum):
+    """Whether money is gone."""
+
+    NO = "no"
+    YES = "yes"
+    UNKNOWN = "unknown"
+
+
+class MediaAssetsError(Exception):
+    """Anything this package raises on purpose."""
+
+    rerun: Rerun = Rerun.NEVER
+    billed: Billed = Billed.NO
+    _fields: ClassVar[tuple[str, ...]] = ()
+
+    def __init__(self, message: str, *, rerun: Rerun | None = None, billed: Billed | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        if rerun is not None:
+            self.rerun = rerun
+        if billed is not None:
+            self.billed = billed
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Errors cross processes (Dagster, worker children): keyword-only arguments need help to be pickled.
+        return _rebuild, (type(self), self.message, self.__dict__.copy())
+
+    def as_dict(self) -> dict[str, str]:
+        """Return the flat form used in ``--json`` and in metadata."""
+        return {
+            "class": type(self).__name__,
+            "message": self.message,
+            "rerun": str(self.rerun),
+            "billed": str(self.billed),
+        }
+
+
+def _rebuild(cls: type[MediaAssetsError], message: str, state: dict[str, Any]) -> MediaAssetsError:
+    error = cls.__new__(cls)
+    Exception.__init__(error, message)
+    error.__dict__.update(state)
+    return error
+
+
+class ConfigurationError(MediaAssetsError):
+    """Something the user can mend; nothing was sent and nothing was billed."""
+
+
+class _ProblemsError(ConfigurationError):
+    """A configuration error that lists all its problems at once."""
+
+    def __init__(self, message: str, *, problems: Sequence["Problem"]) -> None:
+        super().__init__(message)
+        self.problems = tuple(problems)
+
+    @classmethod
+    def of(cls, headline: str, problems: Sequence["Problem"]) -> Self:
+        """Build the error whose message is ``headline`` and one line a problem."""
+        return cls("\n".join([headline, *(f"  {problem}" for problem in problems)]), problems=problems)
+
+
+class Problem:
+    """One thing that is wrong, and where."""
+
+    def __init__(self, where: str, field: str, message: str) -> None:
+        self.where = where
+        self.field = field
+        self.message = message
+
+    def __str__(self) -> str:
+        return ": ".join(part for part in (self.where, self.field, self.message) if part)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Problem) and vars(self) == vars(other)
+
+    def __hash__(self) -> int:
+        return hash((self.where, self.field, self.message))
+
+    def __repr__(self) -> str:
+        return f"Problem({str(self)!r})"
+
+
+class PromptFileError(_ProblemsError):
+    """A prompt file cannot be used; ``problems`` has file and row, field and reason of each fault."""
+
+
+class PlanError(_ProblemsError):
+    """The chain cannot be made as asked; ``problems`` has step, field and reason of each fault."""
+
+
+class UnknownModelError(ConfigurationError):
+    """No such model in the catalog."""
+
+
+class CatalogError(ConfigurationError):
+    """A catalog file breaks its schema."""
+
+
+class BudgetExceededError(MediaAssetsError):
+    """A cap would be passed; nothing was sent. The message shows the arithmetic and the setting's name."""
+
+
+class PurchaseError(MediaAssetsError):
+    """Something went wrong between a request and its artifact."""
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        step: str = "",
+        provider: str = "",
+        model: str = "",
+        request_key: str = "",
+        prediction_id: str | None = None,
+        rerun: Rerun | None = None,
+        billed: Billed | None = None,
+    ) -> None:
+        super().__init__(message, rerun=rerun, billed=billed)
+        self.step = step
+        self.provider = provider
+        self.model = model
+        self.request_key = request_key
+        self.prediction_id = prediction_id
+
+
+class RequestRejectedError(PurchaseError):
+    """The provider refused the request before work began: not billed, and a rerun changes nothing."""
+
+
+class RateLimitedError(PurchaseError):
+    """The provider refused for now: not billed, submit later."""
+
+    rerun = Rerun.RESUBMIT
+
+
+class ProviderUnavailableError(PurchaseError):
+    """The call never reached the provider: not billed, submit later."""
+
+    rerun = Rerun.RESUBMIT
+
+
+class PredictionFailedError(PurchaseError):
+    """The provider accepted the request and then failed."""
+
+
+class PredictionTimeoutError(PurchaseError):
+    """The prediction still runs: it is paid for, and a rerun resumes it."""
+
+    rerun = Rerun.RESUME
+    billed = Billed.YES
+
+
+class UnknownOutcomeError(PurchaseError):
+    """The submission was sent and its outcome cannot be known: perhaps billed, a person decides."""
+
+    rerun = Rerun.ASK
+    billed = Billed.UNKNOWN
+
+
+class OutputLostError(PurchaseError):
+    """A finished, paid output can no longer be had: buying it again is a person's decision."""
+
+    rerun = Rerun.ASK
+    billed = Billed.YES
+
+
+class UnexpectedResponseError(PurchaseError):
+    """The provider answered in a form this version does not know; the prediction id is kept."""
+
+    rerun = Rerun.RESUME
+    billed = Billed.UNKNOWN
+
+
+class PurchaseLostError(PurchaseError):
+    """Another process took this purchase over; whatever it makes is found by a rerun."""
+
+    rerun = Rerun.RESUME
+
+
+class MediaError(MediaAssetsError):
+    """A file is at fault, not a provider."""
+
+
+class ProbeError(MediaError):
+    """A file is not the medium it should be, or cannot be read."""
+
+
+class ConformError(MediaError):
+    """A file cannot be made to fit the next model."""
+
+
+class JudgeError(MediaError):
+    """A file is not good enough to build on; ``verdict`` has the measured numbers."""
+
+    def __init__(self, message: str, *, verdict: dict[str, Any] | None = None) -> None:
+        super().__init__(message)
+        self.verdict = verdict or {}
+
+
+class SpeechError(MediaError):
+    """A text cannot be spoken."""
+
+
+class FfmpegError(MediaError):
+    """An ffmpeg call failed or passed its deadline."""
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        command: Sequence[str] = (),
+        exit_code: int | None = None,
+        stderr_tail: str = "",
+    ) -> None:
+        super().__init__(message)
+        self.command = tuple(command)
+        self.exit_code = exit_code
+        self.stderr_tail = stderr_tail
+
+
+class StoppedError(MediaAssetsError):
+    """Local work was told to stop before it was done."""
+
+    rerun = Rerun.RESUME
+
+
+class StorageError(MediaAssetsError):
+    """Disk or database is at fault; nothing new was sent."""
+
+    rerun = Rerun.RESUME
+
+
+class LedgerError(StorageError):
+    """The ledger cannot be used."""
+
+
+class ArtifactError(StorageError):
+    """An artifact cannot be written or read."""

@@ -1,0 +1,145 @@
+"""What making a prompt brings: a StepResult for each step, and the Film they add up to."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+from media_assets.artifact import Artifact
+from media_assets.errors import MediaAssetsError
+from media_assets.prompt import Step
+
+
+@dataclass(frozen=True, kw_only=True)
+class StepResult:
+    """One step as it was made, or found."""
+
+    step: Step
+    artifact: Artifact | None
+    path: Path | None
+    """Where the artifact is in the store."""
+    provider: str
+    model: str
+    cost_usd: Decimal
+    """What the purchase cost when it was bought."""
+    spent_usd: Decimal
+    """What this call spent."""
+    estimate_usd: Decimal
+    duration_s: float
+    """Wall time of this call, waiting included; 0 when cached."""
+    started_s: float
+    """Seconds after the chain began, for the timeline."""
+    attempts: int
+    cached: bool
+    """Whether nothing was submitted by this call."""
+    degraded: bool
+    """Whether a stand-in made it."""
+    reason: str | None
+    """Why it is degraded, or why another model than the first made it."""
+    notes: tuple[str, ...]
+    """What to know of the result, for example a caption that was left out."""
+    request_key: str
+    prediction_id: str | None
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the flat form of ``--json`` and of metadata; money as strings."""
+        return {
+            "step": str(self.step),
+            "provider": self.provider,
+            "model": self.model,
+            "cost_usd": str(self.cost_usd),
+            "spent_usd": str(self.spent_usd),
+            "estimate_usd": str(self.estimate_usd),
+            "duration_s": round(self.duration_s, 3),
+            "attempts": self.attempts,
+            "cached": self.cached,
+            "degraded": self.degraded,
+            "reason": self.reason,
+            "notes": list(self.notes),
+            "request_key": self.request_key,
+            "prediction_id": self.prediction_id,
+            "artifact": self._artifact_dict(),
+        }
+
+    def _artifact_dict(self) -> dict[str, Any] | None:
+        if self.artifact is None:
+            return None
+        return {"sha256": self.artifact.sha256, "path": str(self.path), **self.artifact.info.as_dict()}
+
+
+@dataclass(kw_only=True)
+class Film:
+    """One prompt's chain: the steps that are there, the film, or the error that ended it."""
+
+    key: str
+    steps: dict[Step, StepResult] = field(default_factory=dict)
+    path: Path | None = None
+    """The exported film; None while there is none."""
+    error: MediaAssetsError | None = None
+
+    @property
+    def cost_usd(self) -> Decimal:
+        """What the purchases behind the steps cost when they were bought."""
+        return sum((step.cost_usd for step in self.steps.values()), Decimal(0))
+
+    @property
+    def spent_usd(self) -> Decimal:
+        """What this call spent."""
+        return sum((step.spent_usd for step in self.steps.values()), Decimal(0))
+
+    @property
+    def degraded(self) -> bool:
+        """Whether any step was made by a stand-in."""
+        return any(step.degraded for step in self.steps.values())
+
+    def as_dict(self, *, home: Path) -> dict[str, Any]:
+        """Return the object that ``generate --json`` prints."""
+        made = {
+            "key": self.key,
+            "home": str(home),
+            "film": self._film_dict(),
+            "cost_usd": str(self.cost_usd),
+            "spent_usd": str(self.spent_usd),
+            "degraded": self.degraded,
+            "steps": [self.steps[step].as_dict() if step in self.steps else _missing(step) for step in Step],
+        }
+        return made if self.error is None else made | {"error": self.error.as_dict()}
+
+    def _film_dict(self) -> Mapping[str, Any] | None:
+        merged = self.steps.get(Step.MERGED)
+        if self.error is not None or merged is None or merged.artifact is None or self.path is None:
+            return None
+        info = merged.artifact.info
+        return {
+            "path": str(self.path),
+            "sha256": merged.artifact.sha256,
+            "duration_s": info.duration_s,
+            "width_px": info.width_px,
+            "height_px": info.height_px,
+            "fps": info.fps,
+        }
+
+
+def _missing(step: Step) -> dict[str, Any]:
+    """Return the entry of a step that was not made: same fields, nothing in them."""
+    nothing = StepResult(
+        step=step,
+        artifact=None,
+        path=None,
+        provider="",
+        model="",
+        cost_usd=Decimal(0),
+        spent_usd=Decimal(0),
+        estimate_usd=Decimal(0),
+        duration_s=0.0,
+        started_s=0.0,
+        attempts=0,
+        cached=False,
+        degraded=False,
+        reason=None,
+        notes=(),
+        request_key="",
+        prediction_id=None,
+    )
+    return nothing.as_dict()

@@ -1,0 +1,79 @@
+"""The ledger: what was asked for, planned, bought and made. It is the truth; Dagster's event log is a report.
+
+Open it with :func:`open_ledger`. The protocol's writes are in ``purchases.py``, who may make them in
+``ownership.py``, the tables in ``schema.py``.
+"""
+
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+from media_assets.artifact import ArtifactStore
+from media_assets.ledger.database import Database, ledger_url
+from media_assets.ledger.ownership import Owner
+from media_assets.ledger.prompts import Prompts
+from media_assets.ledger.purchases import Purchases
+
+
+@dataclass(frozen=True)
+class Ledger:
+    """An open ledger of this process."""
+
+    database: Database
+    owner: Owner
+    prompts: Prompts
+    purchases: Purchases
+    scratch_root: Path
+
+    def scratch(self, token: str) -> Path:
+        """Return a new folder for the files of one piece of work; a dead owner's are swept."""
+        folder = self.scratch_root / self.owner.id / token
+        folder.mkdir(parents=True)
+        return folder
+
+    def sweep(self, store: ArtifactStore) -> None:
+        """Clean up after processes that died: their plans, temporary files and lock files."""
+        self.prompts.close_dead_plans()
+        for part, owner in store.parts():
+            if not self.owner.is_alive(owner):
+                part.unlink(missing_ok=True)
+        if self.scratch_root.is_dir():
+            for folder in self.scratch_root.iterdir():
+                if not self.owner.is_alive(folder.name):
+                    shutil.rmtree(folder, ignore_errors=True)
+        for owner in self.owner.dead_owners():
+            self.owner.bury(owner)
+
+    def close(self) -> None:
+        """Give up ownership and close the database."""
+        shutil.rmtree(self.scratch_root / self.owner.id, ignore_errors=True)
+        self.owner.close()
+        self.database.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def open_ledger(home: Path, url: str | None = None) -> Ledger:
+    """Open (and where needed create or migrate) the ledger.
+
+    Args:
+        home: The folder of all state; lock files and scratch folders are kept in it.
+        url: A database in place of ``<home>/ledger.db``.
+
+    Raises:
+        LedgerError: It cannot be opened; nothing was sent.
+    """
+    database = Database(ledger_url(url, home))
+    owner = Owner(home / "owners")
+    return Ledger(
+        database=database,
+        owner=owner,
+        prompts=Prompts(database, owner),
+        purchases=Purchases(database, owner),
+        scratch_root=home / "scratch",
+    )

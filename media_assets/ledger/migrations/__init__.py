@@ -1,0 +1,1 @@
+"""Alembic migrations of the ledger; run by ``database.py`` under a lock, never by hand."""

@@ -1,0 +1,188 @@
+"""Prompts as they are pinned, the plans that work on them, and the finished steps of each."""
+
+import json
+import secrets
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import sqlalchemy as sa
+
+from media_assets.canonical import canonical_json
+from media_assets.ledger import budgets
+from media_assets.ledger.database import Database, utc_now
+from media_assets.ledger.ownership import Owner
+from media_assets.ledger.schema import plan, prompt, step
+from media_assets.prompt import Prompt, Step
+
+
+@dataclass(frozen=True, kw_only=True)
+class PinnedPrompt:
+    """A prompt as runs find it."""
+
+    prompt: Prompt
+    pin_seq: int
+    """Grows by one whenever what is pinned under the key changes."""
+    source: str
+    status: str
+    error: dict[str, str] | None
+    updated_at: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class FinishedStep:
+    """What a prompt's step was made by; reused as it is, whatever happened to code or catalog."""
+
+    step: Step
+    request_key: str
+    model: str
+    inputs: Mapping[str, str]
+    """Request key of each input, by role."""
+    degraded: bool
+    reason: str | None
+
+
+class Prompts:
+    """The prompt, plan and step tables."""
+
+    def __init__(self, database: Database, owner: Owner) -> None:
+        self._database = database
+        self._owner = owner
+
+    def pin(self, prompts: Iterable[Prompt], *, source: str) -> None:
+        """Make these the prompts that runs find under their keys; equal ones are left as they are."""
+        with self._database.write() as connection:
+            for one in prompts:
+                self._pin_one(connection, one, source)
+
+    def _pin_one(self, connection: sa.Connection, one: Prompt, source: str) -> None:
+        known = connection.execute(sa.select(prompt).where(prompt.c.key == one.key)).one_or_none()
+        if known is not None and known.digest == one.digest:
+            return
+        values = {
+            "digest": one.digest,
+            "body": one.model_dump_json(),
+            "source": source,
+            "status": "pending",
+            "error": None,
+            "updated_at": utc_now(),
+        }
+        if known is None:
+            connection.execute(sa.insert(prompt).values(key=one.key, pin_seq=1, priority=0, **values))
+        else:
+            connection.execute(
+                sa.update(prompt).where(prompt.c.key == one.key).values(pin_seq=prompt.c.pin_seq + 1, **values)
+            )
+
+    def get(self, key: str) -> PinnedPrompt | None:
+        """Return what is pinned under a key."""
+        with self._database.read() as connection:
+            row = connection.execute(sa.select(prompt).where(prompt.c.key == key)).one_or_none()
+        return None if row is None else _pinned(row)
+
+    def every(self) -> list[PinnedPrompt]:
+        """Return every pinned prompt, by key."""
+        with self._database.read() as connection:
+            return [_pinned(row) for row in connection.execute(sa.select(prompt).order_by(prompt.c.key))]
+
+    def keys(self) -> list[str]:
+        """Return the keys of every pinned prompt, sorted."""
+        with self._database.read() as connection:
+            return list(connection.execute(sa.select(prompt.c.key).order_by(prompt.c.key)).scalars())
+
+    def set_status(self, key: str, status: str, error: Mapping[str, str] | None = None) -> None:
+        """Record how the last make of a prompt stands, for people."""
+        record = json.dumps(dict(error), ensure_ascii=False) if error else None
+        with self._database.write() as connection:
+            connection.execute(
+                sa.update(prompt).where(prompt.c.key == key).values(status=status, error=record, updated_at=utc_now())
+            )
+
+    def open_plan(self, key: str, *, amounts: Mapping[Step, int], caps: Iterable[budgets.Cap]) -> str:
+        """Open a plan of this process, with its whole worst case reserved, and mark the prompt as running.
+
+        Raises:
+            BudgetExceededError: A cap would be passed; nothing is opened.
+        """
+        plan_id = secrets.token_hex(8)
+        now = utc_now()
+        with self._database.write() as connection:
+            connection.execute(sa.insert(plan).values(id=plan_id, owner=self._owner.id, prompt_key=key, created_at=now))
+            budgets.reserve(connection, plan_id=plan_id, amounts=amounts, caps=list(caps))
+            connection.execute(
+                sa.update(prompt).where(prompt.c.key == key).values(status="running", error=None, updated_at=now)
+            )
+        return plan_id
+
+    def close_plan(self, plan_id: str) -> None:
+        """End a plan; what it reserved and no purchase took over is free again."""
+        with self._database.write() as connection:
+            budgets.free_plan(connection, plan_id)
+            connection.execute(sa.delete(plan).where(plan.c.id == plan_id))
+
+    def close_dead_plans(self) -> int:
+        """End the plans of processes that are gone; return how many there were."""
+        with self._database.read() as connection:
+            owners = set(connection.execute(sa.select(plan.c.owner).distinct()).scalars())
+        dead = [owner for owner in owners if not self._owner.is_alive(owner)]
+        if not dead:
+            return 0
+        with self._database.write() as connection:
+            ids = list(connection.execute(sa.select(plan.c.id).where(plan.c.owner.in_(dead))).scalars())
+            for plan_id in ids:
+                budgets.free_plan(connection, plan_id)
+            connection.execute(sa.delete(plan).where(plan.c.id.in_(ids)))
+        return len(ids)
+
+    def finished(self, key: str, which: Step, digests: Iterable[str]) -> FinishedStep | None:
+        """Return the newest finished step of a prompt whose digest is one of these."""
+        with self._database.read() as connection:
+            row = connection.execute(
+                sa.select(step)
+                .where(step.c.prompt_key == key, step.c.step == str(which), step.c.digest.in_(list(digests)))
+                .order_by(step.c.created_at.desc())
+                .limit(1)
+            ).one_or_none()
+        if row is None:
+            return None
+        return FinishedStep(
+            step=which,
+            request_key=row.request_key,
+            model=row.model,
+            inputs=json.loads(row.inputs),
+            degraded=row.degraded,
+            reason=row.reason,
+        )
+
+    def finish(self, key: str, digest: str, done: FinishedStep, *, sha256: str, params: Mapping[str, Any]) -> None:
+        """Record what a step was made by, in place of what it was made by before."""
+        with self._database.write() as connection:
+            connection.execute(
+                sa.delete(step).where(step.c.prompt_key == key, step.c.digest == digest, step.c.step == str(done.step))
+            )
+            connection.execute(
+                sa.insert(step).values(
+                    prompt_key=key,
+                    digest=digest,
+                    step=str(done.step),
+                    request_key=done.request_key,
+                    sha256=sha256,
+                    model=done.model,
+                    params=canonical_json(dict(params)),
+                    inputs=canonical_json(dict(done.inputs)),
+                    degraded=done.degraded,
+                    reason=done.reason,
+                    created_at=utc_now(),
+                )
+            )
+
+
+def _pinned(row: sa.Row[Any]) -> PinnedPrompt:
+    return PinnedPrompt(
+        prompt=Prompt.model_validate_json(row.body),
+        pin_seq=row.pin_seq,
+        source=row.source,
+        status=row.status,
+        error=json.loads(row.error) if row.error else None,
+        updated_at=row.updated_at,
+    )

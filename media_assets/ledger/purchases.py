@@ -1,0 +1,447 @@
+"""The purchase protocol's writes: each method is one transaction, fenced, and durable before the next effect.
+
+States::
+
+    RESERVED ─► SUBMITTING ─► SUBMITTED ─► DONE ─► SUCCEEDED
+        ▲            │             │         │
+        └── free: ───┴─────────────┴─────────┘ done again when its owner died
+    ended: FAILED_FREE FAILED_PAID CANCELED; undecided: UNKNOWN; gone: LOST_OUTPUT
+
+Every change carries the fence of its claim; a writer whose fence is stale changes nothing and is told so. The order
+of the calls is in ``media_assets/purchase.py``.
+"""
+
+import json
+import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+import sqlalchemy as sa
+
+from media_assets.artifact import Artifact, MediaInfo
+from media_assets.catalog import Recovery
+from media_assets.errors import MediaAssetsError, PurchaseLostError, Rerun
+from media_assets.ledger import budgets
+from media_assets.ledger.database import Database, utc_now
+from media_assets.ledger.ownership import Owner
+from media_assets.ledger.schema import artifact, attempt, interest, output, purchase, step
+from media_assets.prediction import Prediction
+from media_assets.request import GenerationRequest
+
+
+class PurchaseState(StrEnum):
+    """Where a purchase stands."""
+
+    RESERVED = "RESERVED"
+    SUBMITTING = "SUBMITTING"
+    SUBMITTED = "SUBMITTED"
+    DONE = "DONE"
+    SUCCEEDED = "SUCCEEDED"
+    FAILED_FREE = "FAILED_FREE"
+    FAILED_PAID = "FAILED_PAID"
+    CANCELED = "CANCELED"
+    UNKNOWN = "UNKNOWN"
+    LOST_OUTPUT = "LOST_OUTPUT"
+
+    @property
+    def is_open(self) -> bool:
+        """Whether somebody is, or should be, at work on it."""
+        return self in _OPEN
+
+
+_OPEN = frozenset({PurchaseState.RESERVED, PurchaseState.SUBMITTING, PurchaseState.SUBMITTED, PurchaseState.DONE})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Claim:
+    """The right to work on a purchase, until somebody claims it after us."""
+
+    request_key: str
+    fence: int
+    found: PurchaseState | None
+    """The state the purchase was in; None for a new one."""
+    prediction_id: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class PurchaseRow:
+    """A purchase as it stands in the ledger."""
+
+    request_key: str
+    prompt_key: str
+    step: str
+    provider: str
+    model: str
+    take: int
+    recovery: Recovery
+    state: PurchaseState
+    owner: str
+    attempts: int
+    estimate_micro_usd: int
+    cost_micro_usd: int | None
+    prediction_id: str | None
+    progress: float | None
+    duration_s: float | None
+    notes: tuple[str, ...]
+    error: dict[str, str] | None
+    canon_json: str
+    created_at: str
+    updated_at: str
+    artifact: Artifact | None
+
+    def request(self) -> GenerationRequest:
+        """Return the request that was bought, with the parameters it was made with."""
+        return GenerationRequest.from_canonical(json.loads(self.canon_json))
+
+
+@dataclass(frozen=True)
+class Busy:
+    """Somebody alive is at work on it."""
+
+
+class Purchases:
+    """The purchase table and what hangs on it."""
+
+    def __init__(self, database: Database, owner: Owner) -> None:
+        self._database = database
+        self._owner = owner
+
+    def claim(
+        self,
+        request: GenerationRequest,
+        *,
+        recovery: Recovery,
+        prompt_key: str,
+        plan_id: str,
+        estimate_micro_usd: int,
+        retry_failed: bool = False,
+        remake: bool = False,
+    ) -> Claim | Busy | PurchaseRow:
+        """Find the purchase, or take it for this process.
+
+        Args:
+            request: What is wanted.
+            recovery: What may be done about an interrupted submission.
+            prompt_key: Who asks.
+            plan_id: The plan whose reservation for the step is taken over.
+            estimate_micro_usd: The worst case.
+            retry_failed: Whether a purchase that failed for good may be tried again.
+            remake: Whether a free purchase that succeeded is to be made again, because its file is lost.
+
+        Returns:
+            A ``Claim`` when it is ours to work on, ``Busy`` when a living owner has it, else the finished row.
+        """
+        with self._database.write() as connection:
+            row = _row(connection, request.key)
+            if row is not None and not self._may_take(row, retry_failed=retry_failed, remake=remake):
+                if row.state.is_open:
+                    return Busy()
+                return row
+            if not self._owner.enter(request.key):
+                return Busy()
+            try:
+                return self._take(
+                    connection,
+                    request,
+                    row,
+                    recovery=recovery,
+                    prompt_key=prompt_key,
+                    plan_id=plan_id,
+                    estimate_micro_usd=estimate_micro_usd,
+                )
+            except BaseException:
+                self._owner.leave(request.key)
+                raise
+
+    def _may_take(self, row: PurchaseRow, *, retry_failed: bool, remake: bool) -> bool:
+        if row.state.is_open:
+            if row.owner == self._owner.id:
+                return not self._owner.holds(row.request_key)
+            return not self._owner.is_alive(row.owner)
+        free = row.recovery is Recovery.FREE
+        if row.state is PurchaseState.SUCCEEDED:
+            return remake and free
+        if row.state is PurchaseState.CANCELED or free:
+            return True
+        if row.state is PurchaseState.FAILED_FREE:
+            return retry_failed or (row.error or {}).get("rerun") in {Rerun.RESUBMIT, Rerun.RESUME}
+        return row.state is PurchaseState.FAILED_PAID and retry_failed
+
+    def _take(
+        self,
+        connection: sa.Connection,
+        request: GenerationRequest,
+        row: PurchaseRow | None,
+        *,
+        recovery: Recovery,
+        prompt_key: str,
+        plan_id: str,
+        estimate_micro_usd: int,
+    ) -> Claim:
+        now = utc_now()
+        keep = row is not None and row.state.is_open and recovery is not Recovery.FREE
+        values: dict[str, Any] = {"owner": self._owner.id, "updated_at": now}
+        if not keep:
+            values |= {"state": PurchaseState.RESERVED, "progress": None, "error": None, "prediction_id": None}
+        if row is None:
+            fence = 1
+            connection.execute(
+                sa.insert(purchase).values(
+                    request_key=request.key,
+                    prompt_key=prompt_key,
+                    step=str(request.step),
+                    provider=request.provider,
+                    account="",
+                    model=request.model,
+                    canon_json=request.canonical,
+                    take=request.take,
+                    recovery=recovery,
+                    fence=fence,
+                    attempts=0,
+                    estimate_micro_usd=estimate_micro_usd,
+                    created_at=now,
+                    **values,
+                )
+            )
+        else:
+            fence = connection.execute(
+                sa.update(purchase)
+                .where(purchase.c.request_key == request.key)
+                .values(fence=purchase.c.fence + 1, **values)
+                .returning(purchase.c.fence)
+            ).scalar_one()
+        self._add_interest(connection, request, plan_id, now)
+        budgets.take_over(connection, plan_id=plan_id, step=request.step, request_key=request.key)
+        return Claim(
+            request_key=request.key,
+            fence=fence,
+            found=row.state if row else None,
+            prediction_id=row.prediction_id if row and keep else None,
+        )
+
+    def _add_interest(self, connection: sa.Connection, request: GenerationRequest, plan_id: str, now: str) -> None:
+        mine = (interest.c.request_key == request.key) & (interest.c.plan_id == plan_id)
+        if connection.execute(sa.select(interest.c.since).where(mine)).first() is None:
+            connection.execute(
+                sa.insert(interest).values(request_key=request.key, plan_id=plan_id, step=str(request.step), since=now)
+            )
+
+    def write_intent(self, claim: Claim) -> str:
+        """Record, durably, that the call that spends is about to be sent; return the attempt's token."""
+        token = secrets.token_hex(16)
+        with self._database.write() as connection:
+            n = self._change(
+                connection,
+                claim,
+                {"state": PurchaseState.SUBMITTING, "attempts": purchase.c.attempts + 1},
+                purchase.c.attempts,
+            )
+            connection.execute(
+                sa.insert(attempt).values(
+                    request_key=claim.request_key, n=n, token=token, owner=self._owner.id, intent_at=utc_now()
+                )
+            )
+        return token
+
+    def write_submitted(self, claim: Claim, token: str, prediction: Prediction, *, cost_micro_usd: int | None) -> None:
+        """Record the prediction's id; with ``cost_micro_usd`` also that it is done, and settle, in one transaction."""
+        done = cost_micro_usd is not None
+        with self._database.write() as connection:
+            self._change(
+                connection,
+                claim,
+                {
+                    "state": PurchaseState.DONE if done else PurchaseState.SUBMITTED,
+                    "prediction_id": prediction.id,
+                    "remote_state": str(prediction.state),
+                    "cost_micro_usd": cost_micro_usd,
+                },
+            )
+            self._close_attempt(connection, token, "accepted", prediction.id)
+            if done:
+                budgets.settle(connection, request_key=claim.request_key, cost_micro_usd=cost_micro_usd or 0)
+
+    def write_progress(self, claim: Claim, fraction: float) -> None:
+        """Record how far the work is, for people who ask from elsewhere."""
+        with self._database.write() as connection:
+            self._change(connection, claim, {"progress": round(fraction, 3)})
+
+    def write_stored(
+        self,
+        claim: Claim,
+        made: Artifact,
+        *,
+        notes: Sequence[str] = (),
+        duration_s: float,
+        failed: MediaAssetsError | None,
+    ) -> None:
+        """Record the artifact, and whether it was judged good enough (a bad paid file is kept)."""
+        with self._database.write() as connection:
+            _add_artifact(connection, made)
+            self._set_output(connection, claim.request_key, made)
+            state = PurchaseState.SUCCEEDED
+            if failed is not None:
+                paid = self._cost(connection, claim) > 0
+                state = PurchaseState.FAILED_PAID if paid else PurchaseState.FAILED_FREE
+            values = {
+                "state": state,
+                "duration_s": duration_s,
+                "progress": 1.0,
+                "notes": json.dumps(list(notes), ensure_ascii=False),
+                "error": json.dumps(failed.as_dict(), ensure_ascii=False) if failed else None,
+            }
+            self._change(connection, claim, values)
+            self._close_interest(connection, claim.request_key)
+
+    def write_failed(self, claim: Claim, token: str | None, error: MediaAssetsError, *, outcome: str) -> None:
+        """Record a failure before any output was had; what it cost, if anything, is settled."""
+        with self._database.write() as connection:
+            state = PurchaseState.CANCELED if outcome == "interrupted" else PurchaseState.FAILED_FREE
+            record = json.dumps(error.as_dict(), ensure_ascii=False)
+            self._change(connection, claim, {"state": state, "error": record})
+            if token is not None:
+                self._close_attempt(connection, token, outcome, None)
+            budgets.settle(connection, request_key=claim.request_key, cost_micro_usd=0)
+            self._close_interest(connection, claim.request_key)
+
+    def write_unknown(self, claim: Claim, error: MediaAssetsError) -> None:
+        """Record that the submission's outcome cannot be known; its reservation stays."""
+        with self._database.write() as connection:
+            record = json.dumps(error.as_dict(), ensure_ascii=False)
+            self._change(connection, claim, {"state": PurchaseState.UNKNOWN, "error": record})
+
+    def restore(self, claim: Claim) -> None:
+        """Undo a claim for a remake: the lost file turned out to be there."""
+        with self._database.write() as connection:
+            self._change(connection, claim, {"state": PurchaseState.SUCCEEDED, "progress": 1.0})
+            budgets.settle(connection, request_key=claim.request_key, cost_micro_usd=0)
+            self._close_interest(connection, claim.request_key)
+
+    def leave(self, claim: Claim) -> None:
+        """Let go of the claim in this process; the row says how far it came."""
+        self._owner.leave(claim.request_key)
+
+    def get(self, request_key: str) -> PurchaseRow | None:
+        """Return one purchase by its whole request key."""
+        with self._database.read() as connection:
+            return _row(connection, request_key)
+
+    def search(self, *, prompt_key: str | None = None, key_prefix: str | None = None) -> list[PurchaseRow]:
+        """Return purchases, oldest first, optionally of one prompt or whose key starts so."""
+        which: list[sa.ColumnElement[bool]] = []
+        if prompt_key is not None:
+            of_prompt = sa.select(step.c.request_key).where(step.c.prompt_key == prompt_key)
+            which.append(sa.or_(purchase.c.prompt_key == prompt_key, purchase.c.request_key.in_(of_prompt)))
+        if key_prefix is not None:
+            which.append(purchase.c.request_key.startswith(key_prefix, autoescape=True))
+        with self._database.read() as connection:
+            rows = connection.execute(_WITH_OUTPUT.where(*which).order_by(purchase.c.created_at))
+            return [_as_row(row) for row in rows]
+
+    def attempts(self, request_key: str) -> list[dict[str, Any]]:
+        """Return every attempt of one purchase, without its token."""
+        shown = [column for column in attempt.c if column.name != "token"]
+        with self._database.read() as connection:
+            rows = connection.execute(
+                sa.select(*shown).where(attempt.c.request_key == request_key).order_by(attempt.c.n)
+            )
+            return [dict(row._mapping) for row in rows]  # noqa: SLF001 - SQLAlchemy's public name for it
+
+    def _change(
+        self,
+        connection: sa.Connection,
+        claim: Claim,
+        values: dict[str, Any],
+        returning: sa.ColumnElement[Any] = purchase.c.fence,
+    ) -> Any:
+        result = connection.execute(
+            sa.update(purchase)
+            .where(purchase.c.request_key == claim.request_key, purchase.c.fence == claim.fence)
+            .values(updated_at=utc_now(), **values)
+            .returning(returning)
+        ).scalar_one_or_none()
+        if result is None:
+            message = "another process took this purchase over; run again to use what it makes."
+            raise PurchaseLostError(message, request_key=claim.request_key)
+        return result
+
+    def _cost(self, connection: sa.Connection, claim: Claim) -> int:
+        cost = sa.select(purchase.c.cost_micro_usd).where(purchase.c.request_key == claim.request_key)
+        return connection.execute(cost).scalar_one() or 0
+
+    def _close_attempt(self, connection: sa.Connection, token: str, outcome: str, prediction_id: str | None) -> None:
+        connection.execute(
+            sa.update(attempt)
+            .where(attempt.c.token == token)
+            .values(replied_at=utc_now(), outcome=outcome, prediction_id=prediction_id)
+        )
+
+    def _close_interest(self, connection: sa.Connection, request_key: str) -> None:
+        connection.execute(
+            sa.update(interest)
+            .where(interest.c.request_key == request_key, interest.c.until.is_(None))
+            .values(until=utc_now())
+        )
+
+    def _set_output(self, connection: sa.Connection, request_key: str, made: Artifact) -> None:
+        connection.execute(sa.delete(output).where(output.c.request_key == request_key))
+        connection.execute(sa.insert(output).values(request_key=request_key, idx=0, sha256=made.sha256))
+        # A free file that was made again may have other bytes; what was made from it stays valid under its key.
+        connection.execute(sa.update(step).where(step.c.request_key == request_key).values(sha256=made.sha256))
+
+
+_WITH_OUTPUT = (
+    sa.select(purchase, artifact.c.sha256, artifact.c.info)
+    .outerjoin(output, sa.and_(output.c.request_key == purchase.c.request_key, output.c.idx == 0))
+    .outerjoin(artifact, artifact.c.sha256 == output.c.sha256)
+)
+
+
+def _row(connection: sa.Connection, request_key: str) -> PurchaseRow | None:
+    row = connection.execute(_WITH_OUTPUT.where(purchase.c.request_key == request_key)).one_or_none()
+    return None if row is None else _as_row(row)
+
+
+def _as_row(row: sa.Row[Any]) -> PurchaseRow:
+    made = None
+    if row.sha256 is not None:
+        made = Artifact(sha256=row.sha256, info=MediaInfo.from_dict(json.loads(row.info)))
+    return PurchaseRow(
+        request_key=row.request_key,
+        prompt_key=row.prompt_key,
+        step=row.step,
+        provider=row.provider,
+        model=row.model,
+        take=row.take,
+        recovery=Recovery(row.recovery),
+        state=PurchaseState(row.state),
+        owner=row.owner,
+        attempts=row.attempts,
+        estimate_micro_usd=row.estimate_micro_usd,
+        cost_micro_usd=row.cost_micro_usd,
+        prediction_id=row.prediction_id,
+        progress=row.progress,
+        duration_s=row.duration_s,
+        notes=tuple(json.loads(row.notes or "[]")),
+        error=json.loads(row.error) if row.error else None,
+        canon_json=row.canon_json,
+        created_at=row.created_at,
+        updated_at=row.updated_at,
+        artifact=made,
+    )
+
+
+def _add_artifact(connection: sa.Connection, made: Artifact) -> None:
+    known = connection.execute(sa.select(artifact.c.sha256).where(artifact.c.sha256 == made.sha256)).first()
+    if known is None:
+        connection.execute(
+            sa.insert(artifact).values(
+                sha256=made.sha256,
+                size_bytes=made.info.size_bytes,
+                mime=made.info.mime,
+                info=json.dumps(made.info.as_dict()),
+                created_at=utc_now(),
+            )
+        )

@@ -1,0 +1,167 @@
+"""The ledger's tables (SQLAlchemy Core), alike on SQLite and Postgres. How rows change is in the modules beside this.
+
+Money is whole micro-USD, times are UTC in ISO 8601 with microseconds (so that they sort as text), JSON is text.
+"""
+
+import sqlalchemy as sa
+
+metadata = sa.MetaData(
+    naming_convention={
+        "pk": "pk_%(table_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "ck": "ck_%(table_name)s_%(constraint_name)s",
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+    }
+)
+
+_Text = sa.Text
+_Money = sa.BigInteger
+_Time = sa.String(32)
+_Key = sa.String(64)
+
+prompt = sa.Table(
+    "prompt",
+    metadata,
+    sa.Column("key", sa.String(80), primary_key=True),
+    sa.Column("digest", _Key, nullable=False),
+    sa.Column("pin_seq", sa.Integer, nullable=False, comment="grows by one with every changed pin"),
+    sa.Column("body", _Text, nullable=False, comment="the Prompt as JSON"),
+    sa.Column("source", _Text, nullable=False, comment="where it came from, for people"),
+    sa.Column("priority", sa.Integer, nullable=False, default=0),
+    sa.Column("status", sa.String(16), nullable=False, comment="pending, running, done, degraded, failed"),
+    sa.Column("error", _Text),
+    sa.Column("updated_at", _Time, nullable=False),
+)
+
+plan = sa.Table(
+    "plan",
+    metadata,
+    sa.Column("id", sa.String(32), primary_key=True),
+    sa.Column("owner", sa.String(32), nullable=False),
+    sa.Column("prompt_key", sa.String(80), nullable=False),
+    sa.Column("created_at", _Time, nullable=False),
+)
+
+step = sa.Table(
+    "step",
+    metadata,
+    sa.Column("prompt_key", sa.String(80), primary_key=True),
+    sa.Column("digest", _Key, primary_key=True, comment="of the prompt's fields that bear on this step"),
+    sa.Column("step", sa.String(16), primary_key=True),
+    sa.Column("request_key", _Key, nullable=False),
+    sa.Column("sha256", _Key, nullable=False),
+    sa.Column("model", sa.String(200), nullable=False),
+    sa.Column("params", _Text, nullable=False),
+    sa.Column("inputs", _Text, nullable=False, comment="request key of each input, by role"),
+    sa.Column("degraded", sa.Boolean, nullable=False),
+    sa.Column("reason", _Text),
+    sa.Column("created_at", _Time, nullable=False),
+)
+
+purchase = sa.Table(
+    "purchase",
+    metadata,
+    sa.Column("request_key", _Key, primary_key=True),
+    sa.Column("prompt_key", sa.String(80), nullable=False, comment="the prompt that asked first"),
+    sa.Column("step", sa.String(16), nullable=False),
+    sa.Column("provider", sa.String(40), nullable=False),
+    sa.Column("account", sa.String(80), nullable=False, default=""),
+    sa.Column("model", sa.String(200), nullable=False),
+    sa.Column("canon_json", _Text, nullable=False),
+    sa.Column("take", sa.Integer, nullable=False),
+    sa.Column("recovery", sa.String(8), nullable=False),
+    sa.Column("state", sa.String(16), nullable=False),
+    sa.Column("fence", sa.Integer, nullable=False, comment="grows with every claim; a stale writer changes nothing"),
+    sa.Column("owner", sa.String(32), nullable=False),
+    sa.Column("attempts", sa.Integer, nullable=False, default=0),
+    sa.Column("prediction_id", sa.String(200)),
+    sa.Column("remote_state", sa.String(40)),
+    sa.Column("progress", sa.Float),
+    sa.Column("estimate_micro_usd", _Money, nullable=False),
+    sa.Column("cost_micro_usd", _Money),
+    sa.Column("duration_s", sa.Float),
+    sa.Column("notes", _Text, comment="JSON list: what the user should know of the result"),
+    sa.Column("error", _Text, comment="JSON: class, message, rerun, billed"),
+    sa.Column("created_at", _Time, nullable=False),
+    sa.Column("updated_at", _Time, nullable=False),
+    sa.UniqueConstraint("provider", "account", "prediction_id"),
+    sa.Index("ix_purchase_state", "state"),
+    sa.Index("ix_purchase_prompt_key", "prompt_key"),
+)
+
+attempt = sa.Table(
+    "attempt",
+    metadata,
+    sa.Column("request_key", _Key, primary_key=True),
+    sa.Column("n", sa.Integer, primary_key=True),
+    sa.Column("token", sa.String(32), nullable=False, unique=True),
+    sa.Column("owner", sa.String(32), nullable=False),
+    sa.Column("intent_at", _Time, nullable=False, comment="before the call that spends"),
+    sa.Column("replied_at", _Time),
+    sa.Column("outcome", sa.String(16), comment="accepted, not_sent, rejected, ambiguous, interrupted"),
+    sa.Column("http_status", sa.Integer),
+    sa.Column("prediction_id", sa.String(200)),
+)
+
+interest = sa.Table(
+    "interest",
+    metadata,
+    sa.Column("request_key", _Key, primary_key=True),
+    sa.Column("plan_id", sa.String(32), primary_key=True),
+    sa.Column("step", sa.String(16), nullable=False),
+    sa.Column("since", _Time, nullable=False),
+    sa.Column("until", _Time),
+)
+
+budget = sa.Table(
+    "budget",
+    metadata,
+    sa.Column("scope", sa.String(120), primary_key=True),
+    sa.Column("cap_micro_usd", _Money, nullable=False),
+    sa.Column("reserved_micro_usd", _Money, nullable=False, default=0),
+    sa.Column("spent_micro_usd", _Money, nullable=False, default=0),
+    sa.Column("overrun", sa.Boolean, nullable=False, default=False),
+    sa.CheckConstraint("reserved_micro_usd >= 0", name="reserved_not_negative"),
+    sa.CheckConstraint("spent_micro_usd >= 0", name="spent_not_negative"),
+    sa.CheckConstraint("spent_micro_usd + reserved_micro_usd <= cap_micro_usd OR overrun", name="within_cap"),
+)
+
+reservation = sa.Table(
+    "reservation",
+    metadata,
+    sa.Column("plan_id", sa.String(32), primary_key=True),
+    sa.Column("step", sa.String(16), primary_key=True),
+    sa.Column("scope", sa.String(120), primary_key=True),
+    sa.Column("amount_micro_usd", _Money, nullable=False),
+    sa.Column("request_key", _Key, comment="the purchase that took it over; None while only planned"),
+    sa.CheckConstraint("amount_micro_usd >= 0", name="amount_not_negative"),
+)
+
+artifact = sa.Table(
+    "artifact",
+    metadata,
+    sa.Column("sha256", _Key, primary_key=True),
+    sa.Column("size_bytes", sa.BigInteger, nullable=False),
+    sa.Column("mime", sa.String(80), nullable=False),
+    sa.Column("info", _Text, nullable=False, comment="MediaInfo as JSON"),
+    sa.Column("created_at", _Time, nullable=False),
+)
+
+output = sa.Table(
+    "output",
+    metadata,
+    sa.Column("request_key", _Key, primary_key=True),
+    sa.Column("idx", sa.Integer, primary_key=True),
+    sa.Column("sha256", _Key, sa.ForeignKey("artifact.sha256"), nullable=False),
+)
+
+rate = sa.Table(
+    "rate",
+    metadata,
+    sa.Column("provider", sa.String(40), primary_key=True),
+    sa.Column("account", sa.String(80), primary_key=True),
+    sa.Column("tokens", sa.Float, nullable=False),
+    sa.Column("refilled_at", _Time, nullable=False),
+    sa.Column("blocked_until", _Time),
+)

@@ -1,0 +1,208 @@
+"""Plan: what making a prompt would do, and every reason why it cannot, before anything is sent.
+
+Planning reads the ledger and the disk, writes nothing and sends nothing.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date
+from decimal import Decimal
+from typing import Any
+
+from media_assets.artifact import ArtifactStore
+from media_assets.catalog import Catalog, ModelSpec
+from media_assets.errors import ConfigurationError, ConformError, FfmpegError, PlanError, Problem
+from media_assets.ledger import Ledger
+from media_assets.ledger.purchases import PurchaseState
+from media_assets.media._ffmpeg import ffmpeg_path
+from media_assets.media.length import film_length_s
+from media_assets.pricing import estimate_usd
+from media_assets.prompt import Prompt, Scalar, Step
+from media_assets.standing import Standing, Standings
+from media_assets.steps import Draft, draft_audio, draft_image, draft_merged, draft_video, expected_voice_s
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlanSettings:
+    """What a plan is made under."""
+
+    routes: Mapping[Step, list[str]]
+    match_clip: bool
+    """Whether the voice waits for the clip and is spoken as long as it (``audio_timing: after_video``)."""
+    min_image_side_px: int
+    min_free_bytes: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlannedStep:
+    """One step of a plan."""
+
+    step: Step
+    model: str
+    params: Mapping[str, Scalar]
+    estimate_usd: Decimal
+    """The worst case; 0 for what is there already."""
+    cached: bool
+    in_flight: bool
+    duration_s: float | None
+    """Expected length of what is made; None for a picture."""
+    request_key: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """The whole chain of one prompt, as it would be made now."""
+
+    key: str
+    steps: tuple[PlannedStep, ...]
+    problems: tuple[Problem, ...]
+
+    @property
+    def estimate_usd(self) -> Decimal:
+        """Return the worst case of everything that is not there yet."""
+        return sum((step.estimate_usd for step in self.steps), Decimal(0))
+
+    def require(self) -> None:
+        """Raise a ``PlanError`` that lists every problem, if there is one."""
+        if self.problems:
+            headline = f"{self.key} cannot be made as asked; nothing was sent:"
+            raise PlanError.of(headline, self.problems)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the form of ``plan --json``."""
+        return {
+            "key": self.key,
+            "ok": not self.problems,
+            "problems": [
+                {"step": problem.where, "field": problem.field, "message": problem.message} for problem in self.problems
+            ],
+            "estimate_usd": {"min": "0", "max": str(self.estimate_usd)},
+            "steps": [
+                {
+                    "step": str(step.step),
+                    "model": step.model,
+                    "params": dict(step.params),
+                    "estimate_usd": str(step.estimate_usd),
+                    "cached": step.cached,
+                    "in_flight": step.in_flight,
+                    "duration_s": step.duration_s,
+                }
+                for step in self.steps
+            ],
+        }
+
+
+class Planner:
+    """Makes plans, with one catalog, ledger and store."""
+
+    def __init__(self, *, catalog: Catalog, ledger: Ledger, store: ArtifactStore, settings: PlanSettings) -> None:
+        self.catalog = catalog
+        self.settings = settings
+        self._ledger = ledger
+        self._store = store
+
+    def route(self, prompt: Prompt, step: Step) -> list[str]:
+        """Return the models of a step, in order: the prompt's own route, else the configured one."""
+        if step is Step.AUDIO and prompt.script is None:
+            # Nothing to say: whatever voice is configured, a silent track needs none.
+            return [spec.id for spec in self.catalog if spec.silent][:1]
+        return prompt.routes.get(step) or self.settings.routes[step]
+
+    def plan(self, prompt: Prompt, *, today: date, upgrade: bool = False) -> Plan:
+        """Return what making ``prompt`` now would do; blocking, and free.
+
+        Args:
+            prompt: What is asked for.
+            today: Decides which prices are in force.
+            upgrade: Whether degraded steps are to be made again.
+        """
+        standings = Standings(self._ledger, self._store).of(prompt, upgrade=upgrade)
+        problems = self._machine_problems()
+        drafts, faults = self._drafts(prompt, standings)
+        problems += faults
+        steps = []
+        for step, draft in drafts.items():
+            standing = standings[step]
+            if standing.row is None:
+                problems += draft.problems
+            try:
+                steps.append(self._planned(step, draft, standing, today))
+            except ConfigurationError as error:
+                problems.append(Problem(step, "model", error.message))
+        if not (standings[Step.IMAGE].row and standings[Step.VIDEO].row):
+            problems += self._size_problems(prompt)
+        if not standings[Step.MERGED].row:
+            problems += _fit_problems(prompt, drafts)
+        return Plan(key=prompt.key, steps=tuple(steps), problems=tuple(dict.fromkeys(problems)))
+
+    def _drafts(self, prompt: Prompt, standings: Mapping[Step, Standing]) -> tuple[dict[Step, Draft], list[Problem]]:
+        """Draft every step with the first model of its route."""
+        specs: dict[Step, ModelSpec] = {}
+        problems = []
+        for step in Step:
+            for model in self.route(prompt, step):
+                try:
+                    specs.setdefault(step, self.catalog.get(model, step=step))
+                except ConfigurationError as error:
+                    problems.append(Problem(step, "route", error.message))
+        if len(specs) < len(Step):
+            return {}, problems
+
+        def key(draft: Draft) -> str:
+            row = standings[draft.request.step].row
+            return row.request_key if row is not None else draft.request.key
+
+        image = draft_image(prompt, specs[Step.IMAGE])
+        video = draft_video(prompt, specs[Step.VIDEO], voice=specs[Step.AUDIO], image_key=key(image))
+        audio = draft_audio(
+            prompt, specs[Step.AUDIO], clip_s=video.length_s or 0.0, match_clip=self.settings.match_clip
+        )
+        merged = draft_merged(prompt, specs[Step.MERGED], video_key=key(video), audio_key=key(audio))
+        return {Step.IMAGE: image, Step.VIDEO: video, Step.AUDIO: audio, Step.MERGED: merged}, problems
+
+    def _planned(self, step: Step, draft: Draft, standing: Standing, today: date) -> PlannedStep:
+        row = standing.row or self._ledger.purchases.get(draft.request.key)
+        finished = row is not None and row.state is PurchaseState.SUCCEEDED
+        cached = finished and row is not None and row.artifact is not None and self._store.has(row.artifact)
+        request = row.request() if row is not None and finished else draft.request
+        return PlannedStep(
+            step=step,
+            model=request.model,
+            params=request.params,
+            estimate_usd=Decimal(0) if cached else estimate_usd(draft.spec, today),
+            cached=cached,
+            in_flight=row is not None and row.state.is_open,
+            duration_s=draft.length_s,
+            request_key=request.key,
+        )
+
+    def _machine_problems(self) -> list[Problem]:
+        problems = []
+        free, needed = self._store.free_bytes(), self.settings.min_free_bytes
+        if free < needed:
+            fault = f"{free // 10**6} MB are free at {self._store.root}, {needed // 10**6} MB are needed (min_free_mb)"
+            problems.append(Problem("", "disk", fault))
+        try:
+            ffmpeg_path()
+        except (FfmpegError, RuntimeError) as error:
+            problems.append(Problem("", "ffmpeg", f"there is none to run: {error}"))
+        return problems
+
+    def _size_problems(self, prompt: Prompt) -> list[Problem]:
+        least = self.settings.min_image_side_px
+        if min(prompt.size_px) >= least:
+            return []
+        width, height = prompt.size_px
+        fault = f"{width}x{height} is smaller than {least} px a side, which is not built on (min_image_side_px)"
+        return [Problem(Step.IMAGE, "size_px", fault)]
+
+
+def _fit_problems(prompt: Prompt, drafts: Mapping[Step, Draft]) -> list[Problem]:
+    if prompt.script is None or Step.VIDEO not in drafts:
+        return []
+    video, audio = drafts[Step.VIDEO], drafts[Step.AUDIO]
+    try:
+        film_length_s(prompt.fit, clip_s=video.length_s or 1.0, voice_s=expected_voice_s(prompt.script, audio.spec))
+    except ConformError as error:
+        return [Problem(Step.MERGED, "fit", error.message)]
+    return []

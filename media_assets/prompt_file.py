@@ -1,0 +1,256 @@
+"""Reading prompts from YAML, JSON, JSONL and CSV, with every fault of a file in one error.
+
+``read_prompts`` refuses a file that has any fault. ``read_rows`` keeps the good rows apart from the bad ones, for
+callers that set bad rows aside and go on.
+"""
+
+import csv
+import io
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import ValidationError
+
+from media_assets.errors import Problem, PromptFileError
+from media_assets.prompt import Prompt
+
+FILE_MAX_BYTES = 64 * 1024 * 1024
+_LIST_COLUMNS = "routes"
+_SHOWN_CHARACTERS = 80
+
+
+@dataclass(frozen=True)
+class Row:
+    """One prompt as it stands in a file: its place, and the prompt or what is wrong with it."""
+
+    where: str
+    """For people: the file's name and the row, line or document."""
+    prompt: Prompt | None
+    problems: tuple[Problem, ...] = ()
+
+
+def read_prompts(path: Path) -> list[Prompt]:
+    """Read every prompt of a file, in order.
+
+    Raises:
+        PromptFileError: The file cannot be read, has no prompt, or has faults; all of them are named.
+    """
+    rows = read_rows(path)
+    problems = [problem for row in rows for problem in row.problems]
+    if problems:
+        noun = "problem" if len(problems) == 1 else "problems"
+        headline = f"{path.name} has {len(problems)} {noun}; nothing was sent. Correct the file and run again:"
+        raise PromptFileError.of(headline, problems)
+    return [row.prompt for row in rows if row.prompt is not None]
+
+
+def read_rows(path: Path) -> list[Row]:
+    """Read a file row by row; a key that is used twice is a fault of the later row.
+
+    Raises:
+        PromptFileError: The file as a whole cannot be read, or holds no prompt.
+    """
+    raw_rows = list(_raw_rows(path))
+    if not raw_rows:
+        raise _unreadable(path, "holds no prompt")
+    rows: list[Row] = []
+    seen: dict[str, str] = {}
+    for place, raw in raw_rows:
+        where = f"{path.name}, {place}" if place else path.name
+        row = _validate(where, raw)
+        if row.prompt is not None:
+            first = seen.setdefault(row.prompt.key, where)
+            if first != where:
+                fault = f"{row.prompt.key!r} is already used by {first}; every prompt needs its own"
+                row = Row(where, None, (Problem(where, "key", fault),))
+        rows.append(row)
+    return rows
+
+
+def validate_prompt(where: str, data: dict[str, Any]) -> Prompt:
+    """Build one prompt from plain data, for callers that have no file.
+
+    Raises:
+        PromptFileError: Names every fault.
+    """
+    row = _validate(where, data)
+    if row.prompt is None:
+        headline = "the prompt cannot be used; nothing was sent:"
+        raise PromptFileError.of(headline, row.problems)
+    return row.prompt
+
+
+@dataclass(frozen=True)
+class _Malformed:
+    """Stands for a row that is not even data."""
+
+    fault: str
+
+
+def _validate(where: str, data: Any) -> Row:
+    if isinstance(data, _Malformed):
+        return Row(where, None, (Problem(where, "", data.fault),))
+    if not isinstance(data, dict):
+        fault = f"is {_kind(data)}, but a prompt is a mapping of fields such as prompt: and script:"
+        return Row(where, None, (Problem(where, "", fault),))
+    try:
+        return Row(where, Prompt.model_validate({str(name): item for name, item in data.items()}))
+    except ValidationError as error:
+        problems = {_problem(where, dict(fault)): None for fault in error.errors(include_url=False)}
+        return Row(where, None, tuple(problems))
+
+
+def _problem(where: str, fault: dict[str, Any]) -> Problem:
+    field = ".".join(str(part) for part in fault["loc"] if part not in {"number", "steps", "[key]"})
+    message = str(fault["msg"]).removeprefix("Value error, ")
+    if fault["type"] == "extra_forbidden":
+        message = f"is not a field of a prompt. The fields are: {', '.join(Prompt.model_fields)}"
+    elif fault["type"] == "missing":
+        message = "is missing"
+    elif fault["type"] == "string_pattern_mismatch" and field == "key":
+        message = "must be 1 to 80 of a-z, 0-9, - and _, and start with a letter or digit"
+    shown = fault.get("input")
+    if isinstance(shown, str | int | float) and fault["type"] != "extra_forbidden":
+        text = ascii(shown) if isinstance(shown, str) else repr(shown)
+        message += f" (it is {text if len(text) <= _SHOWN_CHARACTERS else text[:_SHOWN_CHARACTERS] + '…'})"
+    return Problem(where, field, message)
+
+
+def _kind(value: Any) -> str:
+    names = {
+        str: "a text",
+        int: "a number",
+        float: "a number",
+        bool: "true or false",
+        list: "a list",
+    }
+    return "empty" if value is None else names.get(type(value), type(value).__name__)
+
+
+def _raw_rows(path: Path) -> Iterator[tuple[str, Any]]:
+    readers = {
+        ".yaml": _yaml_rows,
+        ".yml": _yaml_rows,
+        ".json": _json_rows,
+        ".jsonl": _jsonl_rows,
+        ".ndjson": _jsonl_rows,
+        ".csv": _csv_rows,
+    }
+    reader = readers.get(path.suffix.lower())
+    if reader is None:
+        raise _unreadable(path, f"has the ending {path.suffix!r}; prompts are read from {', '.join(readers)}")
+    try:
+        if path.stat().st_size > FILE_MAX_BYTES:
+            raise _unreadable(path, f"is larger than {FILE_MAX_BYTES // 2**20} MiB; split it")
+        text = path.read_bytes().decode("utf-8-sig")
+    except OSError as error:
+        raise _unreadable(path, f"cannot be read: {error.strerror or error}") from error
+    except UnicodeDecodeError as error:
+        raise _unreadable(path, f"is not UTF-8 text (byte {error.start})") from error
+    try:
+        yield from reader(text)
+    except (yaml.YAMLError, csv.Error, ValueError, RecursionError) as error:
+        raise _unreadable(path, f"is not well-formed {path.suffix[1:].upper()}: {_first_lines(error)}") from error
+
+
+def _unreadable(path: Path, fault: str) -> PromptFileError:
+    return PromptFileError.of("the prompts cannot be read; nothing was sent:", [Problem(str(path), "", fault)])
+
+
+def _first_lines(error: Exception) -> str:
+    if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark is not None:
+        mark = error.problem_mark
+        return f"line {mark.line + 1}, column {mark.column + 1}: {error.problem}"
+    return " ".join(str(error).split())[:300]
+
+
+class _UniqueKeyLoader(yaml.SafeLoader):
+    """A loader that refuses a field given twice; YAML's own silently keeps the last."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:  # noqa: FBT001, FBT002 - the base's signature
+        seen: set[Any] = set()
+        for key_node, _ in node.value:
+            key = self.construct_object(key_node, deep=True)
+            if key in seen:
+                problem = f"the field {key!r} is given twice"
+                raise yaml.constructor.ConstructorError(None, None, problem, key_node.start_mark)
+            seen.add(key)
+        return super().construct_mapping(node, deep=deep)
+
+
+def _yaml_rows(text: str) -> Iterator[tuple[str, Any]]:
+    documents = [item for item in yaml.load_all(text, Loader=_UniqueKeyLoader) if item is not None]
+    for number, document in enumerate(documents, start=1):
+        place = f"document {number}" if len(documents) > 1 else ""
+        yield from _spread(place, document)
+
+
+def _json_rows(text: str) -> Iterator[tuple[str, Any]]:
+    yield from _spread("", json.loads(text, object_pairs_hook=_unique_pairs))
+
+
+def _spread(place: str, document: Any) -> Iterator[tuple[str, Any]]:
+    if not isinstance(document, list):
+        yield place, document
+        return
+    for number, item in enumerate(document, start=1):
+        yield f"{place}, row {number}" if place else f"row {number}", item
+
+
+def _jsonl_rows(text: str) -> Iterator[tuple[str, Any]]:
+    for number, line in enumerate(text.split("\n"), start=1):
+        if not line.strip():
+            continue
+        place = f"line {number}"
+        try:
+            yield place, json.loads(line, object_pairs_hook=_unique_pairs)
+        except ValueError as error:
+            yield place, _Malformed(f"is not well-formed JSON: {_first_lines(error)}")
+
+
+def _unique_pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    mapping: dict[str, Any] = {}
+    for name, value in pairs:
+        if name in mapping:
+            message = f"the field {name!r} is given twice"
+            raise ValueError(message)
+        mapping[name] = value
+    return mapping
+
+
+def _csv_rows(text: str) -> Iterator[tuple[str, Any]]:
+    reader = csv.DictReader(io.StringIO(text, newline=""), strict=True)
+    names = reader.fieldnames or []
+    if len(set(names)) != len(names):
+        message = f"a column is named twice: {', '.join(names)}"
+        raise ValueError(message)
+    for number, cells in enumerate(reader, start=1):
+        place = f"row {number}"
+        surplus = cells.pop(None, None)
+        if surplus:
+            yield place, _Malformed(f"has {len(surplus)} more cells than the heading has columns")
+        else:
+            yield (
+                place,
+                _nested({name: cell for name, cell in cells.items() if cell not in (None, "")}),
+            )
+
+
+def _nested(cells: dict[str, str]) -> dict[str, Any]:
+    """Turn columns such as ``params.video.fps`` and ``routes.image`` into nested fields."""
+    row: dict[str, Any] = {}
+    for name, cell in cells.items():
+        *parents, last = (part.strip() for part in name.split("."))
+        target = row
+        for parent in parents:
+            target = target.setdefault(parent, {})
+            if not isinstance(target, dict):
+                message = f"the columns {parent!r} and {name!r} contradict each other"
+                raise ValueError(message)  # noqa: TRY004 - a fault of the file
+        listed = bool(parents) and parents[0] == _LIST_COLUMNS
+        target[last] = [part.strip() for part in cell.split(",")] if listed else cell
+    return row

@@ -1,0 +1,1 @@
+"""How to ask: one adapter a provider, which translates, and the transport, which sends."""

@@ -1,0 +1,41 @@
+"""Running a local model: in a thread, with a stop that really stops it.
+
+A thread cannot be cancelled, so cancelling the coroutine sets the work's stop flag and waits until the thread has
+noticed: when this returns or raises, nothing of the call runs any more.
+"""
+
+import asyncio
+import threading
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from media_assets.media.work import Work
+from media_assets.providers.base import LocalArguments, LocalCall, LocalReply
+from media_assets.threads import wait_for_end
+
+
+async def run_local_call(
+    call: LocalCall,
+    *,
+    inputs: Mapping[str, Path],
+    scratch: Path,
+    deadline_s: float,
+    tell: Callable[[float], None],
+) -> LocalReply:
+    """Run ``call`` to its end in a thread.
+
+    Raises:
+        MediaError: What the model raised.
+        asyncio.CancelledError: After the thread has stopped.
+    """
+    work = Work(scratch=scratch, stop=threading.Event(), tell=tell)
+    arguments = LocalArguments(
+        params=call.params, inputs=inputs, target=scratch / "output", deadline_s=deadline_s, work=work
+    )
+    running = asyncio.ensure_future(asyncio.to_thread(call.function, arguments))
+    try:
+        return await asyncio.shield(running)
+    except asyncio.CancelledError:
+        work.stop.set()
+        await wait_for_end(running)
+        raise

@@ -1,0 +1,288 @@
+"""The studio: plan a prompt, make one, stream many. This is the library's front door.
+
+``open_studio`` gives a studio on a home folder; the CLI and the Dagster layer use nothing else.
+"""
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from decimal import Decimal
+from pathlib import Path
+
+from media_assets.artifact import Artifact, ArtifactStore
+from media_assets.catalog import ModelSpec, load_catalog
+from media_assets.chain import Chain, ChainContext
+from media_assets.crash_points import crash_point
+from media_assets.errors import MediaAssetsError
+from media_assets.film import Film, StepResult
+from media_assets.ledger import Ledger, open_ledger
+from media_assets.ledger.budgets import Cap
+from media_assets.plan import Plan, Planner, PlanSettings
+from media_assets.pricing import estimate_usd, to_micro_usd
+from media_assets.prompt import Prompt, Step
+from media_assets.providers.transport import Transport
+from media_assets.purchase import Purchasing
+from media_assets.settings import Settings
+from media_assets.standing import Standings
+from media_assets.threads import in_thread
+
+_log = logging.getLogger(__name__)
+
+ALL_STEPS = frozenset(Step)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Event:
+    """Something that happened in a chain, for progress bars and logs."""
+
+    key: str
+    step: Step
+    what: str
+    """started, progress, finished or failed."""
+    fraction: float | None
+    result: StepResult | None
+
+
+OnEvent = Callable[[Event], None]
+"""Called from any thread, often; must be quick and must not raise."""
+
+
+def _ignore(event: Event) -> None:
+    del event
+
+
+@dataclass(frozen=True, kw_only=True)
+class MakeOptions:
+    """How far a make may leave what is finished."""
+
+    upgrade: bool = False
+    """Make degraded steps again."""
+    retry_failed: bool = False
+    """Try what failed for good again, which may cost money again."""
+    source: str = "library"
+    """Where the prompts came from, for people."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Studio:
+    """Makes films with one ledger and one store. Open it with :func:`open_studio`."""
+
+    home: Path
+    ledger: Ledger
+    store: ArtifactStore
+    transport: Transport
+    planner: Planner
+    max_cost_usd: Decimal | None
+    max_in_flight: int
+    today: Callable[[], date]
+
+    async def plan(self, prompt: Prompt, *, upgrade: bool = False) -> Plan:
+        """Return what making ``prompt`` would do. Free: writes nothing, sends nothing."""
+        return await in_thread(self.planner.plan, prompt, today=self.today(), upgrade=upgrade)
+
+    async def make(
+        self,
+        prompt: Prompt,
+        *,
+        wanted: Collection[Step] = ALL_STEPS,
+        options: MakeOptions | None = None,
+        on_event: OnEvent = _ignore,
+    ) -> Film:
+        """Make one prompt's film. **Costs money**, at most the plan's estimate, for models that do.
+
+        Args:
+            prompt: What is asked for; it is pinned under its key.
+            wanted: The steps that are wanted; what they need is made too.
+            options: How far finished steps may be left.
+            on_event: Told of progress.
+
+        Raises:
+            MediaAssetsError: Whatever ended the chain; finished steps are kept, and a rerun goes on from them.
+        """
+        film = await self.attempt(prompt, wanted=wanted, options=options, on_event=on_event)
+        if film.error is not None:
+            raise film.error
+        return film
+
+    async def attempt(
+        self,
+        prompt: Prompt,
+        *,
+        wanted: Collection[Step] = ALL_STEPS,
+        options: MakeOptions | None = None,
+        on_event: OnEvent = _ignore,
+    ) -> Film:
+        """Do as :meth:`make`, with the error in ``Film.error`` instead of raised. **Costs money** likewise."""
+        options = options or MakeOptions()
+        film = Film(key=prompt.key)
+        try:
+            await in_thread(self.ledger.prompts.pin, [prompt], source=options.source)
+            crash_point("pinned")
+            plan = await self.plan(prompt, upgrade=options.upgrade)
+            plan.require()
+            amounts = {step.step: to_micro_usd(step.estimate_usd) for step in plan.steps if step.step in wanted}
+            caps = self._caps(prompt)
+            plan_id = await in_thread(self.ledger.prompts.open_plan, prompt.key, amounts=amounts, caps=caps)
+        except MediaAssetsError as error:
+            film.error = error
+            await in_thread(self.ledger.prompts.set_status, prompt.key, "failed", error.as_dict())
+            return film
+        crash_point("reserved")
+        try:
+            await self._run_chain(prompt, film, plan_id, wanted=wanted, options=options, on_event=on_event)
+        finally:
+            await in_thread(self.ledger.prompts.close_plan, plan_id)
+        return film
+
+    async def stream(
+        self,
+        prompts: Iterable[Prompt],
+        *,
+        wanted: Collection[Step] = ALL_STEPS,
+        options: MakeOptions | None = None,
+        on_event: OnEvent = _ignore,
+    ) -> AsyncIterator[Film]:
+        """Make many prompts, each through its own chain, and yield each film as it ends. **Costs money** likewise.
+
+        At most ``max_in_flight`` are at work at once; prompts are drawn as places free up, so a long iterable is
+        never held in memory. One prompt's failure is its film's ``error`` and stops nobody else.
+        """
+        source = iter(prompts)
+        working: set[asyncio.Task[Film]] = set()
+        try:
+            while True:
+                for prompt in _take(source, self.max_in_flight - len(working)):
+                    chain = self.attempt(prompt, wanted=wanted, options=options, on_event=on_event)
+                    working.add(asyncio.ensure_future(chain))
+                if not working:
+                    return
+                done, working = await asyncio.wait(working, return_when=asyncio.FIRST_COMPLETED)
+                for task in done:
+                    yield task.result()
+        finally:
+            for task in working:
+                task.cancel()
+            await asyncio.gather(*working, return_exceptions=True)
+
+    async def _run_chain(
+        self,
+        prompt: Prompt,
+        film: Film,
+        plan_id: str,
+        *,
+        wanted: Collection[Step],
+        options: MakeOptions,
+        on_event: OnEvent,
+    ) -> None:
+        standings = await in_thread(Standings(self.ledger, self.store).of, prompt, upgrade=options.upgrade)
+
+        def tell(step: Step, what: str, fraction: float | None, result: StepResult | None) -> None:
+            on_event(Event(key=prompt.key, step=step, what=what, fraction=fraction, result=result))
+
+        chain = Chain(
+            ChainContext(
+                prompt=prompt,
+                plan_id=plan_id,
+                standings=standings,
+                planner=self.planner,
+                ledger=self.ledger,
+                store=self.store,
+                purchasing=Purchasing(self.ledger, self.store, self.transport),
+                today_price=self._price,
+                retry_failed=options.retry_failed,
+                tell=tell,
+            )
+        )
+        for step, result in (await chain.run(wanted)).items():
+            if isinstance(result, StepResult):
+                film.steps[step] = result
+            else:
+                film.error = film.error or result
+        merged = film.steps.get(Step.MERGED)
+        if film.error is None and merged is not None and merged.artifact is not None:
+            try:
+                film.path = await in_thread(self._export, prompt.key, merged.artifact)
+            except MediaAssetsError as error:
+                film.error = error
+            crash_point("merged")
+        await self._note(film)
+
+    async def _note(self, film: Film) -> None:
+        if film.error is not None:
+            await in_thread(self.ledger.prompts.set_status, film.key, "failed", film.error.as_dict())
+            return
+        done = "degraded" if film.degraded else "done"
+        status = done if film.path is not None else "pending"
+        await in_thread(self.ledger.prompts.set_status, film.key, status)
+
+    def _export(self, key: str, merged: Artifact) -> Path:
+        """Put the film where people look for it; left alone when it is there already."""
+        target = self.home / "films" / f"{key}.mp4"
+        source = self.store.local_path(merged)
+        with contextlib.suppress(FileNotFoundError):
+            there, wanted = target.stat(), source.stat()
+            # The copy carries its source's time, so that an unchanged film is known without reading it.
+            if (there.st_size, there.st_mtime_ns) == (wanted.st_size, wanted.st_mtime_ns):
+                return target
+        self.store.export(merged, target)
+        return target
+
+    def _caps(self, prompt: Prompt) -> list[Cap]:
+        limit = prompt.max_cost_usd if prompt.max_cost_usd is not None else self.max_cost_usd
+        if limit is None:
+            return []
+        return [Cap(f"prompt:{prompt.key}", to_micro_usd(limit), "max_cost_usd (--max-cost-usd)")]
+
+    def _price(self, spec: ModelSpec) -> Decimal:
+        return estimate_usd(spec, self.today())
+
+
+def _take(source: Iterator[Prompt], count: int) -> list[Prompt]:
+    return [prompt for _, prompt in zip(range(count), source, strict=False)]
+
+
+def _today() -> date:
+    return datetime.now(UTC).date()
+
+
+@contextlib.contextmanager
+def open_studio(
+    home: Path, settings: Settings | None = None, *, today: Callable[[], date] = _today
+) -> Iterator[Studio]:
+    """Open a studio on a folder of state, and clean up after processes that died there.
+
+    Args:
+        home: The folder of all state; made if it is not there.
+        settings: Options; None reads none from the environment and takes the defaults.
+        today: Decides which prices are in force.
+
+    Raises:
+        MediaAssetsError: The home, the ledger or the catalog cannot be used.
+    """
+    chosen = settings or Settings.model_construct()
+    store = ArtifactStore(home / "artifacts")
+    with open_ledger(home, chosen.ledger_url) as ledger:
+        ledger.sweep(store)
+        yield Studio(
+            home=home,
+            ledger=ledger,
+            store=store,
+            transport=Transport(),
+            planner=Planner(
+                catalog=load_catalog(),
+                ledger=ledger,
+                store=store,
+                settings=PlanSettings(
+                    routes=chosen.routes(),
+                    match_clip=chosen.audio_timing == "after_video",
+                    min_image_side_px=chosen.min_image_side_px,
+                    min_free_bytes=chosen.min_free_mb * 10**6,
+                ),
+            ),
+            max_cost_usd=Decimal(chosen.max_cost_usd) if chosen.max_cost_usd is not None else None,
+            max_in_flight=chosen.max_in_flight,
+            today=today,
+        )
