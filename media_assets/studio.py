@@ -64,6 +64,8 @@ class MakeOptions:
     """Try what failed for good again, which may cost money again."""
     source: str = "library"
     """Where the prompts came from, for people."""
+    pinned: bool = False
+    """Whether the prompts were read from the ledger, so that they are not pinned anew."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,7 +83,8 @@ class Studio:
 
     async def plan(self, prompt: Prompt, *, upgrade: bool = False) -> Plan:
         """Return what making ``prompt`` would do. Free: writes nothing, sends nothing."""
-        return await in_thread(self.planner.plan, prompt, today=self.today(), upgrade=upgrade)
+        pinned = await in_thread(self.ledger.prompts.effective, prompt)
+        return await in_thread(self.planner.plan, pinned, today=self.today(), upgrade=upgrade)
 
     async def make(
         self,
@@ -119,9 +122,10 @@ class Studio:
         options = options or MakeOptions()
         film = Film(key=prompt.key)
         try:
-            await in_thread(self.ledger.prompts.pin, [prompt], source=options.source)
-            crash_point("pinned")
-            plan = await self.plan(prompt, upgrade=options.upgrade)
+            if not options.pinned:
+                (prompt,) = await in_thread(self.ledger.prompts.pin, [prompt], source=options.source)
+                crash_point("pinned")
+            plan = await in_thread(self.planner.plan, prompt, today=self.today(), upgrade=options.upgrade)
             plan.require()
             amounts = {step.step: to_micro_usd(step.estimate_usd) for step in plan.steps if step.step in wanted}
             caps = self._caps(prompt)
@@ -250,13 +254,18 @@ def _today() -> date:
 
 @contextlib.contextmanager
 def open_studio(
-    home: Path, settings: Settings | None = None, *, today: Callable[[], date] = _today
+    home: Path,
+    settings: Settings | None = None,
+    *,
+    local_concurrency: int | None = None,
+    today: Callable[[], date] = _today,
 ) -> Iterator[Studio]:
     """Open a studio on a folder of state, and clean up after processes that died there.
 
     Args:
         home: The folder of all state; made if it is not there.
         settings: Options; None reads none from the environment and takes the defaults.
+        local_concurrency: Local models at work at once; None: as many as there are cores.
         today: Decides which prices are in force.
 
     Raises:
@@ -270,7 +279,7 @@ def open_studio(
             home=home,
             ledger=ledger,
             store=store,
-            transport=Transport(),
+            transport=Transport(local_concurrency=local_concurrency),
             planner=Planner(
                 catalog=load_catalog(),
                 ledger=ledger,

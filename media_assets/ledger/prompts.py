@@ -12,7 +12,7 @@ from media_assets.canonical import canonical_json
 from media_assets.ledger import budgets
 from media_assets.ledger.database import Database, utc_now
 from media_assets.ledger.ownership import Owner
-from media_assets.ledger.schema import plan, prompt, step
+from media_assets.ledger.schema import new_take, plan, prompt, step
 from media_assets.prompt import Prompt, Step
 
 
@@ -49,30 +49,72 @@ class Prompts:
         self._database = database
         self._owner = owner
 
-    def pin(self, prompts: Iterable[Prompt], *, source: str) -> None:
-        """Make these the prompts that runs find under their keys; equal ones are left as they are."""
-        with self._database.write() as connection:
-            for one in prompts:
-                self._pin_one(connection, one, source)
+    def pin(self, prompts: Iterable[Prompt], *, source: str) -> list[Prompt]:
+        """Make these the prompts that runs find under their keys.
 
-    def _pin_one(self, connection: sa.Connection, one: Prompt, source: str) -> None:
+        A prompt that its source gives unchanged stays as it is pinned, new takes included.
+
+        Returns:
+            What is pinned now, in the order given.
+        """
+        with self._database.write() as connection:
+            return [self._pin_one(connection, one, source) for one in prompts]
+
+    def _pin_one(self, connection: sa.Connection, one: Prompt, source: str) -> Prompt:
         known = connection.execute(sa.select(prompt).where(prompt.c.key == one.key)).one_or_none()
-        if known is not None and known.digest == one.digest:
-            return
-        values = {
-            "digest": one.digest,
-            "body": one.model_dump_json(),
-            "source": source,
-            "status": "pending",
-            "error": None,
-            "updated_at": utc_now(),
-        }
+        if known is not None and known.source_digest == one.digest:
+            return Prompt.model_validate_json(known.body)
+        values = {"source": source, "source_digest": one.digest}
         if known is None:
-            connection.execute(sa.insert(prompt).values(key=one.key, pin_seq=1, priority=0, **values))
+            connection.execute(
+                sa.insert(prompt).values(key=one.key, pin_seq=1, priority=0, **_pinned_as(one), **values)
+            )
         else:
             connection.execute(
-                sa.update(prompt).where(prompt.c.key == one.key).values(pin_seq=prompt.c.pin_seq + 1, **values)
+                sa.update(prompt)
+                .where(prompt.c.key == one.key)
+                .values(pin_seq=prompt.c.pin_seq + 1, **_pinned_as(one), **values)
             )
+        return one
+
+    def effective(self, one: Prompt) -> Prompt:
+        """Return what pinning ``one`` would leave pinned, without pinning it."""
+        with self._database.read() as connection:
+            known = connection.execute(sa.select(prompt).where(prompt.c.key == one.key)).one_or_none()
+        same = known is not None and known.source_digest == one.digest
+        return Prompt.model_validate_json(known.body) if known is not None and same else one
+
+    def raise_takes(self, key: str, steps: Iterable[Step], *, origin: str) -> Prompt | None:
+        """Pin the next take of some steps, once for each origin: asking again gives the same takes.
+
+        Args:
+            key: Whose; None is returned when it is not pinned.
+            steps: Which steps are to be bought anew.
+            origin: Who asks, for example the first run of a chain of retries.
+        """
+        with self._database.write() as connection:
+            known = connection.execute(sa.select(prompt).where(prompt.c.key == key)).one_or_none()
+            if known is None:
+                return None
+            pinned = Prompt.model_validate_json(known.body)
+            takes = {step: self._take_for(connection, pinned, step, origin) for step in steps}
+            raised = pinned.with_take(takes)
+            if raised.digest != known.digest:
+                connection.execute(
+                    sa.update(prompt)
+                    .where(prompt.c.key == key)
+                    .values(pin_seq=prompt.c.pin_seq + 1, **_pinned_as(raised))
+                )
+            return raised
+
+    def _take_for(self, connection: sa.Connection, pinned: Prompt, which: Step, origin: str) -> int:
+        mine = {"origin": origin, "prompt_key": pinned.key, "step": str(which)}
+        given = connection.execute(sa.select(new_take.c.take).filter_by(**mine)).scalar_one_or_none()
+        if given is not None:
+            return int(given)
+        take = pinned.take_of(which) + 1
+        connection.execute(sa.insert(new_take).values(take=take, **mine))
+        return take
 
     def get(self, key: str) -> PinnedPrompt | None:
         """Return what is pinned under a key."""
@@ -175,6 +217,16 @@ class Prompts:
                     created_at=utc_now(),
                 )
             )
+
+
+def _pinned_as(one: Prompt) -> dict[str, Any]:
+    return {
+        "digest": one.digest,
+        "body": one.model_dump_json(),
+        "status": "pending",
+        "error": None,
+        "updated_at": utc_now(),
+    }
 
 
 def _pinned(row: sa.Row[Any]) -> PinnedPrompt:

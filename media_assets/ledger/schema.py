@@ -27,6 +27,7 @@ prompt = sa.Table(
     sa.Column("digest", _Key, nullable=False),
     sa.Column("pin_seq", sa.Integer, nullable=False, comment="grows by one with every changed pin"),
     sa.Column("body", _Text, nullable=False, comment="the Prompt as JSON"),
+    sa.Column("source_digest", _Key, nullable=False, comment="of the prompt as its source gave it, before new takes"),
     sa.Column("source", _Text, nullable=False, comment="where it came from, for people"),
     sa.Column("priority", sa.Integer, nullable=False, default=0),
     sa.Column("status", sa.String(16), nullable=False, comment="pending, running, done, degraded, failed"),
@@ -154,6 +155,15 @@ output = sa.Table(
     sa.Column("request_key", _Key, primary_key=True),
     sa.Column("idx", sa.Integer, primary_key=True),
     sa.Column("sha256", _Key, sa.ForeignKey("artifact.sha256"), nullable=False),
+)
+
+new_take = sa.Table(
+    "new_take",
+    metadata,
+    sa.Column("origin", sa.String(80), primary_key=True, comment="who asked, so that a retry does not ask again"),
+    sa.Column("prompt_key", sa.String(80), primary_key=True),
+    sa.Column("step", sa.String(16), primary_key=True),
+    sa.Column("take", sa.Integer, nullable=False),
 )
 
 rate = sa.Table(

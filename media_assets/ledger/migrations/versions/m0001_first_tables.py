@@ -63,6 +63,16 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("request_key", "plan_id", name=op.f("pk_interest")),
     )
     op.create_table(
+        "new_take",
+        sa.Column(
+            "origin", sa.String(length=80), nullable=False, comment="who asked, so that a retry does not ask again"
+        ),
+        sa.Column("prompt_key", sa.String(length=80), nullable=False),
+        sa.Column("step", sa.String(length=16), nullable=False),
+        sa.Column("take", sa.Integer(), nullable=False),
+        sa.PrimaryKeyConstraint("origin", "prompt_key", "step", name=op.f("pk_new_take")),
+    )
+    op.create_table(
         "plan",
         sa.Column("id", sa.String(length=32), nullable=False),
         sa.Column("owner", sa.String(length=32), nullable=False),
@@ -76,6 +86,12 @@ def upgrade() -> None:
         sa.Column("digest", sa.String(length=64), nullable=False),
         sa.Column("pin_seq", sa.Integer(), nullable=False, comment="grows by one with every changed pin"),
         sa.Column("body", sa.Text(), nullable=False, comment="the Prompt as JSON"),
+        sa.Column(
+            "source_digest",
+            sa.String(length=64),
+            nullable=False,
+            comment="of the prompt as its source gave it, before new takes",
+        ),
         sa.Column("source", sa.Text(), nullable=False, comment="where it came from, for people"),
         sa.Column("priority", sa.Integer(), nullable=False),
         sa.Column("status", sa.String(length=16), nullable=False, comment="pending, running, done, degraded, failed"),

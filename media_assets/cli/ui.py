@@ -1,0 +1,114 @@
+"""``media-assets ui``: Dagster's webserver and daemon on the same state as every other command.
+
+The only place besides ``media/_ffmpeg.py`` that starts processes; it starts Dagster's own programs and ends them.
+"""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from importlib import resources
+from pathlib import Path
+
+from media_assets.errors import ConfigurationError, PromptFileError
+from media_assets.prompt_file import read_prompts
+from media_assets.settings import STATE_FOLDER, find_home, load_settings
+from media_assets.studio import open_studio
+
+_GRACE_S = 20.0
+_PROMPT_SUFFIXES = {".yaml", ".yml", ".json", ".jsonl", ".csv"}
+
+
+def run_ui(arguments: list[str]) -> int:
+    """Pin ``prompts/``, make every known prompt a partition, and run Dagster until it is interrupted.
+
+    Args:
+        arguments: Passed on to ``dagster-webserver``, for example ``--port 3001``.
+
+    Returns:
+        The exit code.
+    """
+    settings = load_settings()
+    home = find_home(settings, Path.cwd())
+    root = home.parent if home.name == STATE_FOLDER and (home.parent / "workspace.yaml").is_file() else home
+    root.mkdir(parents=True, exist_ok=True)
+    _pin_folder(root / "prompts", home)
+    environment = {**os.environ, "MEDIA_ASSETS_HOME": str(home), "DAGSTER_HOME": str(_dagster_home(root))}
+    target = ["-w", "workspace.yaml"] if (root / "workspace.yaml").is_file() else ["-m", "media_assets.definitions"]
+    subprocess.run([sys.executable, "-m", "media_assets.defs.known_prompts"], cwd=root, env=environment, check=True)
+    commands = [
+        [_program("dagster-webserver"), *target, *arguments],
+        [_program("dagster-daemon"), "run", *target],
+    ]
+    return _run_together(commands, root, environment)
+
+
+def _program(name: str) -> str:
+    """Return a program of this very environment, whatever PATH says."""
+    return str(Path(sys.executable).parent / name)
+
+
+def _pin_folder(folder: Path, home: Path) -> None:
+    files = sorted(path for path in folder.glob("*") if path.suffix.lower() in _PROMPT_SUFFIXES)
+    with open_studio(home, load_settings()) as studio:
+        for path in files:
+            try:
+                studio.ledger.prompts.pin(read_prompts(path), source=str(path))
+            except PromptFileError as error:
+                # A bad file must not keep the UI from opening for all the others.
+                sys.stderr.write(f"{error}\n")
+
+
+def _dagster_home(root: Path) -> Path:
+    """Return DAGSTER_HOME, absolute: the user's own, else ``.dagster`` with the project's dagster.yaml in it."""
+    own = os.environ.get("DAGSTER_HOME")
+    if own:
+        if not Path(own).is_absolute():
+            message = f"DAGSTER_HOME is {own!r}; Dagster wants an absolute path."
+            raise ConfigurationError(message)
+        return Path(own)
+    home = root / ".dagster"
+    home.mkdir(exist_ok=True)
+    configuration = root / "dagster.yaml"
+    if configuration.is_file():
+        shutil.copyfile(configuration, home / "dagster.yaml")
+    else:
+        packaged = resources.files("media_assets.cli") / "dagster.yaml"
+        (home / "dagster.yaml").write_bytes(packaged.read_bytes())
+    return home
+
+
+def _run_together(commands: list[list[str]], root: Path, environment: dict[str, str]) -> int:
+    """Run the commands until one ends or we are interrupted; then end them all."""
+    processes: list[subprocess.Popen[bytes]] = []
+    interrupted: list[int] = []
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda caught, _frame: interrupted.append(caught))
+    try:
+        # Sessions of their own, so that Ctrl-C in the terminal reaches them once, through us.
+        processes.extend(
+            subprocess.Popen(command, cwd=root, env=environment, start_new_session=True)  # noqa: S603
+            for command in commands
+        )
+        while not interrupted and all(process.poll() is None for process in processes):
+            time.sleep(0.2)
+    finally:
+        _end(processes)
+    if interrupted:
+        return 128 + interrupted[0]
+    return next((process.returncode for process in processes if process.returncode > 0), 0)
+
+
+def _end(processes: list[subprocess.Popen[bytes]]) -> None:
+    for process in processes:
+        if process.poll() is None:
+            process.send_signal(signal.SIGINT)
+    ends_at = time.monotonic() + _GRACE_S
+    for process in processes:
+        try:
+            process.wait(timeout=max(ends_at - time.monotonic(), 0.1))
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()

@@ -1,0 +1,34 @@
+"""What Dagster loads: ``defs``, built by ``build_defs`` so that tests and users can put their own resources in."""
+
+from typing import Any
+
+import dagster as dg
+
+from media_assets.defs.assets import media
+from media_assets.defs.resources import LedgerResource, LocalResource, StoreResource
+
+
+def build_defs(**overrides: Any) -> dg.Definitions:
+    """Build the project's definitions.
+
+    Args:
+        overrides: Resources to use in place of the defaults, by name: ``store``, ``ledger``, ``local``.
+    """
+    resources: dict[str, Any] = {
+        "store": StoreResource(),
+        "ledger": LedgerResource(),
+        "local": LocalResource(),
+    }
+    unknown = set(overrides) - set(resources)
+    if unknown:
+        message = f"build_defs knows no resource {', '.join(sorted(unknown))}; there are: {', '.join(resources)}"
+        raise TypeError(message)
+    return dg.Definitions(
+        assets=[media],
+        resources=resources | overrides,
+        # One process a run: the step itself runs many things at once, and another process costs 6 to 15 s.
+        executor=dg.in_process_executor,
+    )
+
+
+defs = build_defs()
