@@ -1,0 +1,64 @@
+"""What Dagster loads, as literals: a renamed asset or resource breaks every user's own definitions."""
+
+import dagster as dg
+import pytest
+
+from media_assets.definitions import build_defs, defs
+from media_assets.defs.failures import as_batch_failure, as_failure
+from media_assets.defs.resources import LocalResource
+from media_assets.errors import BudgetExceededError, OutputLostError, ProviderUnavailableError
+
+
+def test_assets_and_their_order_are_the_chain() -> None:
+    """Keys are an interface: users' downstream assets name them."""
+    graph = defs.resolve_asset_graph()
+
+    parents = {
+        key.to_user_string(): sorted(parent.to_user_string() for parent in graph.get(key).parent_keys)
+        for key in graph.get_all_asset_keys()
+    }
+
+    assert parents == {"image": [], "video": ["image"], "audio": [], "merged": ["audio", "video"]}
+
+
+def test_assets_are_skippable_so_that_failed_partitions_are_not_marked() -> None:
+    """An output in a range run would mark every partition, the failed ones too."""
+    assert all(spec.skippable for spec in defs.resolve_all_asset_specs())
+
+
+def test_resources_can_be_replaced_by_name_and_others_are_refused() -> None:
+    """A misspelt override that was ignored would run on the wrong state."""
+    replaced = build_defs(local=LocalResource(concurrency=1))
+
+    assert replaced.resources is not None
+    assert replaced.resources["local"] == LocalResource(concurrency=1)
+    with pytest.raises(TypeError, match="locl"):
+        build_defs(locl=LocalResource())
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        BudgetExceededError("the cap would be passed"),
+        ProviderUnavailableError("no answer", step="video", model="local:ken-burns"),
+        OutputLostError("gone", request_key="abc"),
+    ],
+)
+def test_failures_never_ask_dagster_to_retry_and_say_what_to_do(error: OutputLostError) -> None:
+    """A Dagster retry of a paid step is a second purchase."""
+    failure = as_failure(error)
+
+    assert isinstance(failure, dg.Failure)
+    assert failure.allow_retries is False
+    assert error.message in str(failure.description)
+    assert failure.metadata["billed"].value == str(error.billed)
+
+
+def test_batch_failure_names_every_failed_prompt() -> None:
+    """Thirty failed prompts must be found again from the run's page alone."""
+    errors = {f"film-{number:02}": BudgetExceededError("no money") for number in range(30)}
+
+    failure = as_batch_failure(errors, 100)
+
+    assert "30 of 100" in str(failure.description)
+    assert failure.metadata["failed"].value == list(errors)
