@@ -18,7 +18,7 @@ from media_assets.media._ffmpeg import ffmpeg_path
 from media_assets.media.length import film_length_s
 from media_assets.pricing import estimate_usd
 from media_assets.prompt import Prompt, Scalar, Step
-from media_assets.standing import Standing, Standings
+from media_assets.standing import Standing
 from media_assets.steps import Draft, draft_audio, draft_image, draft_merged, draft_video, expected_voice_s
 
 
@@ -108,15 +108,14 @@ class Planner:
             return [spec.id for spec in self.catalog if spec.silent][:1]
         return prompt.routes.get(step) or self.settings.routes[step]
 
-    def plan(self, prompt: Prompt, *, today: date, upgrade: bool = False) -> Plan:
+    def plan(self, prompt: Prompt, *, today: date, standings: Mapping[Step, Standing]) -> Plan:
         """Return what making ``prompt`` now would do; blocking, and free.
 
         Args:
             prompt: What is asked for.
             today: Decides which prices are in force.
-            upgrade: Whether degraded steps are to be made again.
+            standings: What is there of it already.
         """
-        standings = Standings(self._ledger, self._store).of(prompt, upgrade=upgrade)
         problems = self._machine_problems()
         drafts, faults = self._drafts(prompt, standings)
         problems += faults

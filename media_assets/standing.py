@@ -49,22 +49,49 @@ class Standings:
             prompt: Whose.
             upgrade: Whether a degraded step does not count.
         """
+        known = self._ledger.prompts.finished(prompt.key)
+        candidates = {step: _newest(prompt, step, known) for step in Step} if known else {}
+        rows = self._ledger.purchases.get_many([found.request_key for found in candidates.values() if found])
         standings: dict[Step, Standing] = {}
         for step in Step:
-            standings[step] = self._of_step(prompt, step, standings, upgrade=upgrade)
+            found = candidates.get(step)
+            if found is None or (upgrade and found.degraded) or not _follows(found, standings):
+                standings[step] = _NOTHING
+            else:
+                standings[step] = self._standing(found, rows.get(found.request_key))
         return standings
 
-    def _of_step(self, prompt: Prompt, step: Step, upstream: Mapping[Step, Standing], *, upgrade: bool) -> Standing:
-        digests = {prompt.step_digest(step, stand_in_fields=both) for both in (False, True)}
-        finished = self._ledger.prompts.finished(prompt.key, step, digests)
-        if finished is None or (upgrade and finished.degraded):
-            return _NOTHING
-        for role, request_key in finished.inputs.items():
-            now = upstream[Step(role)].finished
-            if now is None or now.request_key != request_key:
-                return _NOTHING
-        row = self._ledger.purchases.get(finished.request_key)
+    def _standing(self, found: FinishedStep, row: PurchaseRow | None) -> Standing:
         if row is None:
             return _NOTHING
         there = row.artifact if row.artifact is not None and self._store.has(row.artifact) else None
-        return Standing(finished=finished, row=row, artifact=there)
+        return Standing(finished=found, row=row, artifact=there)
+
+
+def _newest(prompt: Prompt, step: Step, known: Mapping[tuple[Step, str], FinishedStep]) -> FinishedStep | None:
+    digests = {prompt.step_digest(step, stand_in_fields=both) for both in (False, True)}
+    newest = None
+    for (of_step, digest), found in known.items():
+        if of_step is step and digest in digests:
+            newest = found
+    return newest
+
+
+def _follows(found: FinishedStep, upstream: Mapping[Step, Standing]) -> bool:
+    """Whether a step was made from what its inputs are now."""
+    for role, request_key in found.inputs.items():
+        now = upstream[Step(role)].finished
+        if now is None or now.request_key != request_key:
+            return False
+    return True
+
+
+def missing_steps(wanted: frozenset[Step], standings: Mapping[Step, Standing]) -> frozenset[Step]:
+    """Return the steps that have to be made: the wanted ones whose file is not there, and what they need in turn."""
+    missing = set(wanted)
+    for step in reversed(Step):
+        if standings[step].artifact is not None:
+            missing.discard(step)
+        elif step in missing:
+            missing.update(MADE_FROM[step])
+    return frozenset(missing)

@@ -6,7 +6,8 @@
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator, Callable, Collection, Iterable, Iterator
+import secrets
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from decimal import Decimal
@@ -26,7 +27,7 @@ from media_assets.prompt import Prompt, Step
 from media_assets.providers.transport import Transport
 from media_assets.purchase import Purchasing
 from media_assets.settings import Settings
-from media_assets.standing import Standings
+from media_assets.standing import Standing, Standings, missing_steps
 from media_assets.threads import in_thread
 
 _log = logging.getLogger(__name__)
@@ -69,6 +70,17 @@ class MakeOptions:
 
 
 @dataclass(frozen=True, kw_only=True)
+class _Make:
+    """One prompt's make: what was asked, and what is there already."""
+
+    prompt: Prompt
+    standings: Mapping[Step, Standing]
+    wanted: frozenset[Step]
+    options: MakeOptions
+    on_event: OnEvent
+
+
+@dataclass(frozen=True, kw_only=True)
 class Studio:
     """Makes films with one ledger and one store. Open it with :func:`open_studio`."""
 
@@ -83,8 +95,12 @@ class Studio:
 
     async def plan(self, prompt: Prompt, *, upgrade: bool = False) -> Plan:
         """Return what making ``prompt`` would do. Free: writes nothing, sends nothing."""
-        pinned = await in_thread(self.ledger.prompts.effective, prompt)
-        return await in_thread(self.planner.plan, pinned, today=self.today(), upgrade=upgrade)
+        return await in_thread(self._plan, prompt, upgrade=upgrade)
+
+    def _plan(self, prompt: Prompt, *, upgrade: bool) -> Plan:
+        pinned = self.ledger.prompts.effective(prompt)
+        standings = Standings(self.ledger, self.store).of(pinned, upgrade=upgrade)
+        return self.planner.plan(pinned, today=self.today(), standings=standings)
 
     async def make(
         self,
@@ -121,22 +137,26 @@ class Studio:
         """Do as :meth:`make`, with the error in ``Film.error`` instead of raised. **Costs money** likewise."""
         options = options or MakeOptions()
         film = Film(key=prompt.key)
+        prompt, standings = await in_thread(self._look, prompt, options)
+        crash_point("pinned")
+        make = _Make(prompt=prompt, standings=standings, wanted=frozenset(wanted), options=options, on_event=on_event)
+        missing = missing_steps(make.wanted, standings)
+        if not missing:
+            # Everything is there: nothing to quote, reserve or check, however many prompts ask.
+            await self._run_chain(make, film, plan_id="")
+            return film
+        plan_id = secrets.token_hex(8)
         try:
-            if not options.pinned:
-                (prompt,) = await in_thread(self.ledger.prompts.pin, [prompt], source=options.source)
-                crash_point("pinned")
-            plan = await in_thread(self.planner.plan, prompt, today=self.today(), upgrade=options.upgrade)
+            plan = await in_thread(self.planner.plan, prompt, today=self.today(), standings=standings)
             plan.require()
-            amounts = {step.step: to_micro_usd(step.estimate_usd) for step in plan.steps if step.step in wanted}
+            amounts = {step.step: to_micro_usd(step.estimate_usd) for step in plan.steps if step.step in missing}
             caps = self._caps(prompt)
-            plan_id = await in_thread(self.ledger.prompts.open_plan, prompt.key, amounts=amounts, caps=caps)
+            await in_thread(self.ledger.prompts.open_plan, plan_id, prompt.key, amounts=amounts, caps=caps)
+            crash_point("reserved")
+            await self._run_chain(make, film, plan_id=plan_id)
         except MediaAssetsError as error:
             film.error = error
-            await in_thread(self.ledger.prompts.set_status, prompt.key, "failed", error.as_dict())
-            return film
-        crash_point("reserved")
-        try:
-            await self._run_chain(prompt, film, plan_id, wanted=wanted, options=options, on_event=on_event)
+            await self._note(film)
         finally:
             await in_thread(self.ledger.prompts.close_plan, plan_id)
         return film
@@ -171,36 +191,33 @@ class Studio:
                 task.cancel()
             await asyncio.gather(*working, return_exceptions=True)
 
-    async def _run_chain(
-        self,
-        prompt: Prompt,
-        film: Film,
-        plan_id: str,
-        *,
-        wanted: Collection[Step],
-        options: MakeOptions,
-        on_event: OnEvent,
-    ) -> None:
-        standings = await in_thread(Standings(self.ledger, self.store).of, prompt, upgrade=options.upgrade)
+    def _look(self, prompt: Prompt, options: MakeOptions) -> tuple[Prompt, dict[Step, Standing]]:
+        """Pin the prompt and return it as it is pinned, with what is there of it already."""
+        if not options.pinned:
+            (prompt,) = self.ledger.prompts.pin([prompt], source=options.source)
+        return prompt, Standings(self.ledger, self.store).of(prompt, upgrade=options.upgrade)
+
+    async def _run_chain(self, make: "_Make", film: Film, *, plan_id: str) -> None:
+        prompt = make.prompt
 
         def tell(step: Step, what: str, fraction: float | None, result: StepResult | None) -> None:
-            on_event(Event(key=prompt.key, step=step, what=what, fraction=fraction, result=result))
+            make.on_event(Event(key=prompt.key, step=step, what=what, fraction=fraction, result=result))
 
         chain = Chain(
             ChainContext(
                 prompt=prompt,
                 plan_id=plan_id,
-                standings=standings,
+                standings=make.standings,
                 planner=self.planner,
                 ledger=self.ledger,
                 store=self.store,
                 purchasing=Purchasing(self.ledger, self.store, self.transport),
                 today_price=self._price,
-                retry_failed=options.retry_failed,
+                retry_failed=make.options.retry_failed,
                 tell=tell,
             )
         )
-        for step, result in (await chain.run(wanted)).items():
+        for step, result in (await chain.run(make.wanted)).items():
             if isinstance(result, StepResult):
                 film.steps[step] = result
             else:

@@ -1,7 +1,6 @@
 """Prompts as they are pinned, the plans that work on them, and the finished steps of each."""
 
 import json
-import secrets
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -57,13 +56,28 @@ class Prompts:
         Returns:
             What is pinned now, in the order given.
         """
+        wanted = list(prompts)
+        as_pinned = self._already_pinned(wanted)
+        if len(as_pinned) == len(wanted):
+            return as_pinned
         with self._database.write() as connection:
-            return [self._pin_one(connection, one, source) for one in prompts]
+            return [self._pin_one(connection, one, source) for one in wanted]
+
+    def _already_pinned(self, wanted: list[Prompt]) -> list[Prompt]:
+        """Return the leading prompts that need no write: looking at an unchanged prompt must stay cheap."""
+        found = []
+        with self._database.read() as connection:
+            for one in wanted:
+                known = connection.execute(sa.select(prompt).where(prompt.c.key == one.key)).one_or_none()
+                if known is None or known.source_digest != one.digest:
+                    break
+                found.append(_body(known, one))
+        return found
 
     def _pin_one(self, connection: sa.Connection, one: Prompt, source: str) -> Prompt:
         known = connection.execute(sa.select(prompt).where(prompt.c.key == one.key)).one_or_none()
         if known is not None and known.source_digest == one.digest:
-            return Prompt.model_validate_json(known.body)
+            return _body(known, one)
         values = {"source": source, "source_digest": one.digest}
         if known is None:
             connection.execute(
@@ -81,8 +95,7 @@ class Prompts:
         """Return what pinning ``one`` would leave pinned, without pinning it."""
         with self._database.read() as connection:
             known = connection.execute(sa.select(prompt).where(prompt.c.key == one.key)).one_or_none()
-        same = known is not None and known.source_digest == one.digest
-        return Prompt.model_validate_json(known.body) if known is not None and same else one
+        return one if known is None or known.source_digest != one.digest else _body(known, one)
 
     def raise_takes(self, key: str, steps: Iterable[Step], *, origin: str) -> Prompt | None:
         """Pin the next take of some steps, once for each origin: asking again gives the same takes.
@@ -135,18 +148,21 @@ class Prompts:
     def set_status(self, key: str, status: str, error: Mapping[str, str] | None = None) -> None:
         """Record how the last make of a prompt stands, for people."""
         record = json.dumps(dict(error), ensure_ascii=False) if error else None
+        with self._database.read() as connection:
+            now = connection.execute(sa.select(prompt.c.status, prompt.c.error).where(prompt.c.key == key)).first()
+        if now is None or tuple(now) == (status, record):
+            return
         with self._database.write() as connection:
             connection.execute(
                 sa.update(prompt).where(prompt.c.key == key).values(status=status, error=record, updated_at=utc_now())
             )
 
-    def open_plan(self, key: str, *, amounts: Mapping[Step, int], caps: Iterable[budgets.Cap]) -> str:
+    def open_plan(self, plan_id: str, key: str, *, amounts: Mapping[Step, int], caps: Iterable[budgets.Cap]) -> None:
         """Open a plan of this process, with its whole worst case reserved, and mark the prompt as running.
 
         Raises:
             BudgetExceededError: A cap would be passed; nothing is opened.
         """
-        plan_id = secrets.token_hex(8)
         now = utc_now()
         with self._database.write() as connection:
             connection.execute(sa.insert(plan).values(id=plan_id, owner=self._owner.id, prompt_key=key, created_at=now))
@@ -176,25 +192,21 @@ class Prompts:
             connection.execute(sa.delete(plan).where(plan.c.id.in_(ids)))
         return len(ids)
 
-    def finished(self, key: str, which: Step, digests: Iterable[str]) -> FinishedStep | None:
-        """Return the newest finished step of a prompt whose digest is one of these."""
+    def finished(self, key: str) -> dict[tuple[Step, str], FinishedStep]:
+        """Return every finished step of a prompt, by step and digest, the older ones first."""
         with self._database.read() as connection:
-            row = connection.execute(
-                sa.select(step)
-                .where(step.c.prompt_key == key, step.c.step == str(which), step.c.digest.in_(list(digests)))
-                .order_by(step.c.created_at.desc())
-                .limit(1)
-            ).one_or_none()
-        if row is None:
-            return None
-        return FinishedStep(
-            step=which,
-            request_key=row.request_key,
-            model=row.model,
-            inputs=json.loads(row.inputs),
-            degraded=row.degraded,
-            reason=row.reason,
-        )
+            rows = connection.execute(sa.select(step).where(step.c.prompt_key == key).order_by(step.c.created_at)).all()
+        return {
+            (Step(row.step), row.digest): FinishedStep(
+                step=Step(row.step),
+                request_key=row.request_key,
+                model=row.model,
+                inputs=json.loads(row.inputs),
+                degraded=row.degraded,
+                reason=row.reason,
+            )
+            for row in rows
+        }
 
     def finish(self, key: str, digest: str, done: FinishedStep, *, sha256: str, params: Mapping[str, Any]) -> None:
         """Record what a step was made by, in place of what it was made by before."""
@@ -217,6 +229,11 @@ class Prompts:
                     created_at=utc_now(),
                 )
             )
+
+
+def _body(known: sa.Row[Any], as_given: Prompt) -> Prompt:
+    """Return the pinned prompt of a row whose source gave ``as_given``, parsing only what differs from it."""
+    return as_given if known.digest == known.source_digest else Prompt.model_validate_json(known.body)
 
 
 def _pinned_as(one: Prompt) -> dict[str, Any]:

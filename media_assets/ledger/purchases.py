@@ -13,7 +13,7 @@ of the calls is in ``media_assets/purchase.py``.
 
 import json
 import secrets
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -327,6 +327,12 @@ class Purchases:
         """Return one purchase by its whole request key."""
         with self._database.read() as connection:
             return _row(connection, request_key)
+
+    def get_many(self, request_keys: Collection[str]) -> dict[str, PurchaseRow]:
+        """Return the purchases that there are under these keys."""
+        with self._database.read() as connection:
+            rows = connection.execute(_WITH_OUTPUT.where(purchase.c.request_key.in_(request_keys)))
+            return {row.request_key: _as_row(row) for row in rows}
 
     def search(self, *, prompt_key: str | None = None, key_prefix: str | None = None) -> list[PurchaseRow]:
         """Return purchases, oldest first, optionally of one prompt or whose key starts so."""

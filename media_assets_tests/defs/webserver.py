@@ -259,7 +259,7 @@ def webserver(
     home = home.resolve()
     home.mkdir(parents=True, exist_ok=True)
     _write_instance_config(home)
-    port = _free_port()
+    port = free_port()
     inherited = {key: value for key, value in os.environ.items() if not key.startswith("DAGSTER_")}
     log_path = home / "webserver.log"
     with log_path.open("wb") as log:
@@ -303,7 +303,7 @@ def _write_instance_config(home: Path) -> None:
     path.write_text(yaml.safe_dump(config))
 
 
-def _free_port() -> int:
+def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])

@@ -1,0 +1,1 @@
+"""Measurements (``./dev bench``) and long proofs (``./dev check-long``). Nothing here asserts how fast something is."""
