@@ -12,6 +12,7 @@ import dagster as dg
 from media_assets.errors import MediaError
 from media_assets.film import StepResult
 from media_assets.media import preview
+from media_assets.media.tiny_picture import tiny_picture
 from media_assets.prompt import Step
 
 
@@ -84,22 +85,25 @@ def _chain_facts(result: StepResult, chain: Mapping[Step, StepResult]) -> dict[s
 
 
 def _pictures(result: StepResult, chain: Mapping[Step, StepResult]) -> dict[str, dg.MetadataValue[Any]]:
+    """Return a picture small enough to be shown at once, and a larger one to open."""
     if result.path is None:
         return {}
-    pictures = {}
     try:
         if result.step is Step.IMAGE:
-            pictures["preview"] = _shown(preview.thumbnail(result.path), "image/jpeg")
+            picture, mime = preview.thumbnail(result.path), "image/jpeg"
         elif result.step is Step.AUDIO:
-            pictures["preview"] = _shown(preview.waveform(result.path), "image/png")
+            picture, mime = preview.waveform(result.path), "image/png"
         else:
-            pictures["preview"] = _shown(preview.contact_sheet(result.path), "image/jpeg")
+            picture, mime = preview.contact_sheet(result.path), "image/jpeg"
+        pictures: dict[str, dg.MetadataValue[Any]] = {
+            "thumbnail": _shown(tiny_picture(picture), "image/webp"),
+            "preview": _shown(picture, mime),
+        }
         if result.step is Step.MERGED:
-            bars = [_bar(step) for step in chain.values()]
-            pictures["timeline"] = _shown(preview.timeline(bars), "image/png")
-    except (MediaError, OSError) as error:
+            pictures["timeline"] = _shown(preview.timeline([_bar(step) for step in chain.values()]), "image/png")
+    except (MediaError, OSError, ValueError) as error:
         # The step is made and judged; a picture of it is a courtesy.
-        pictures["preview"] = dg.MetadataValue.text(f"no picture: {error}")
+        return {"preview": dg.MetadataValue.text(f"no picture: {error}")}
     return pictures
 
 
