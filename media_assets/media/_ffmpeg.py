@@ -147,6 +147,30 @@ def run_ffmpeg(
     return messages
 
 
+def ffmpeg_says(arguments: Sequence[str], *, deadline_s: float) -> str:
+    """Return what ffmpeg prints about itself, for example with ``-version``.
+
+    Raises:
+        FfmpegError: It cannot be started, failed, or passed its deadline.
+    """
+    command = [ffmpeg_path(), "-nostdin", "-hide_banner", *arguments]
+    try:
+        ended = subprocess.run(  # noqa: S603 - an argument list, no shell
+            command, stdin=subprocess.DEVNULL, capture_output=True, timeout=deadline_s, check=False
+        )
+    except OSError as error:
+        message = f"{command[0]} cannot be started: {error.strerror}. Is it an ffmpeg program?"
+        raise FfmpegError(message, command=command) from error
+    except subprocess.TimeoutExpired as error:
+        message = f"{command[0]} said nothing within {deadline_s:g} s. Is it an ffmpeg program?"
+        raise FfmpegError(message, command=command) from error
+    if ended.returncode != 0:
+        tail = ended.stderr.decode(errors="replace")[-_TAIL_CHARACTERS:]
+        message = f"{command[0]} failed with exit code {ended.returncode}: {tail.strip() or 'no message'}"
+        raise FfmpegError(message, command=command, exit_code=ended.returncode, stderr_tail=tail)
+    return ended.stdout.decode(errors="replace")
+
+
 def _pour(
     process: subprocess.Popen[bytes],
     feed: Iterable[bytes | memoryview],
