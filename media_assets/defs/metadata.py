@@ -90,13 +90,15 @@ def _pictures(result: StepResult, chain: Mapping[Step, StepResult]) -> dict[str,
         return {}
     try:
         if result.step is Step.IMAGE:
-            picture, mime = preview.thumbnail(result.path), "image/jpeg"
+            picture = tiny = preview.thumbnail(result.path)
         elif result.step is Step.AUDIO:
-            picture, mime = preview.waveform(result.path), "image/png"
+            picture = tiny = preview.waveform(result.path)
         else:
-            picture, mime = preview.contact_sheet(result.path), "image/jpeg"
+            # Four frames would be too small to see in a table cell.
+            picture, tiny = preview.contact_sheet(result.path), preview.contact_sheet(result.path, columns=2)
+        mime = "image/png" if result.step is Step.AUDIO else "image/jpeg"
         pictures: dict[str, dg.MetadataValue[Any]] = {
-            "thumbnail": _shown(tiny_picture(picture), "image/webp"),
+            "thumbnail": _shown(tiny_picture(tiny), "image/webp"),
             "preview": _shown(picture, mime),
         }
         if result.step is Step.MERGED:
