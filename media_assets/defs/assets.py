@@ -5,7 +5,6 @@ The step runs the core and reports what it made; nothing here decides what is ma
 
 import queue
 from collections.abc import Iterator, Mapping
-from decimal import Decimal
 from typing import Any
 
 import dagster as dg
@@ -19,6 +18,7 @@ from media_assets.defs.run_blocking import parent_watch, run_blocking
 from media_assets.errors import MediaAssetsError, PlanError, Problem
 from media_assets.film import Film, StepResult
 from media_assets.prompt import Prompt, Step
+from media_assets.prompt_file import validate_prompt
 from media_assets.request import SCHEMA_VERSION
 from media_assets.standing import MADE_FROM
 from media_assets.studio import Event, MakeOptions, Studio
@@ -87,18 +87,18 @@ def media(
     keys = list(context.partition_keys)
     try:
         with opened_studio(store, ledger, local) as studio:
-            prompts = [_pinned(studio, key, config, _origin(context)) for key in keys]
+            prompts, failed = _prompts(studio, keys, config, _origin(context))
             report = _Report(context, single=len(keys) == 1, with_pictures=len(keys) <= _MOST_WITH_PICTURES)
             films = _make(studio, prompts, config, report)
     except MediaAssetsError as error:
         raise as_failure(error) from error
     yield from report.results()
-    errors = {film.key: film.error for film in films if film.error is not None}
-    if errors and len(keys) == 1:
-        (error,) = errors.values()
-        raise as_failure(error) from error
-    if errors:
-        raise as_batch_failure(errors, len(keys))
+    failed |= {film.key: film.error for film in films if film.error is not None}
+    if failed and len(keys) == 1:
+        (reason,) = failed.values()
+        raise as_failure(reason) from reason
+    if failed:
+        raise as_batch_failure(failed, len(keys))
 
 
 def _make(studio: Studio, prompts: list[Prompt], config: MediaConfig, report: "_Report") -> list[Film]:
@@ -124,20 +124,34 @@ def _origin(context: dg.AssetExecutionContext) -> str:
     return context.run.tags.get(_ROOT_RUN_TAG, context.run.run_id)
 
 
-def _pinned(studio: Studio, key: str, config: MediaConfig, origin: str) -> Prompt:
-    prompts = studio.ledger.prompts
-    if config.new_take:
-        prompt = prompts.raise_takes(key, [_step(name) for name in config.new_take], origin=origin)
+def _prompts(
+    studio: Studio, keys: list[str], config: MediaConfig, origin: str
+) -> tuple[list[Prompt], dict[str, MediaAssetsError]]:
+    """Return the pinned prompts, and why others cannot be made: one bad key never sinks a batch."""
+    takes = [_step(name) for name in config.new_take]
+    prompts, failed = [], {}
+    for key in keys:
+        try:
+            prompts.append(_pinned(studio, key, takes, config.max_cost_usd, origin))
+        except MediaAssetsError as error:
+            failed[key] = error
+    return prompts, failed
+
+
+def _pinned(studio: Studio, key: str, takes: list[Step], max_cost_usd: str, origin: str) -> Prompt:
+    pinned = studio.ledger.prompts
+    if takes:
+        prompt = pinned.raise_takes(key, takes, origin=origin)
     else:
-        found = prompts.get(key)
+        found = pinned.get(key)
         prompt = found.prompt if found is not None else None
     if prompt is None:
         headline = f"no prompt is known under {key!r}"
         fault = f"not in the ledger {studio.ledger.database.where}; pin it with `media-assets generate FILE` or `ui`"
         raise PlanError.of(headline, [Problem("", "key", fault)])
-    if config.max_cost_usd:
-        return Prompt.model_validate({**prompt.model_dump(), "max_cost_usd": Decimal(config.max_cost_usd)})
-    return prompt
+    if not max_cost_usd:
+        return prompt
+    return validate_prompt("the run's configuration", {**prompt.model_dump(), "max_cost_usd": max_cost_usd})
 
 
 def _step(name: str) -> Step:

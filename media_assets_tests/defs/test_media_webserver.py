@@ -175,7 +175,9 @@ def test_range_run_materializes_the_good_and_names_the_bad(stage: Stage) -> None
     """P6: one bad prompt in a backfill of the UI must not cost the others their status."""
     good = [_quick("range-a"), _quick("range-c")]
     bad = _quick("range-b", routes={"image": ["local:no-such-model"]})
-    stage.add(good[0], bad, good[1])
+    stage.add(good[0], bad)
+    stage.server.add_partition(PARTITIONS_NAME, "range-unknown")
+    stage.add(good[1])
 
     run = stage.server.launch(FOUR, partition_range=("range-a", "range-c"))
     stage.server.wait_for(run, {"FAILURE"}, deadline_s=_RUN_S)
@@ -183,7 +185,8 @@ def test_range_run_materializes_the_good_and_names_the_bad(stage: Stage) -> None
     done = {(one.asset, one.partition) for one in stage.server.materializations(run)}
     assert done == {(asset, key) for asset in FOUR for key in ("range-a", "range-c")}
     said = " ".join(str(event) for event in stage.server.events(run))
-    assert "1 of 3 prompts failed" in said
+    assert "2 of 4 prompts failed" in said
+    assert "range-unknown: PlanError" in said
     assert "range-b: PlanError" in said
 
 
@@ -221,6 +224,17 @@ def test_lost_artifact_is_made_again_alone(stage: Stage) -> None:
         "merged": True,
     }
     assert second["merged"]["sha256"] == first["merged"]["sha256"]
+
+
+def test_bad_run_configuration_fails_before_anything_is_made(stage: Stage) -> None:
+    """The launchpad takes any text; a cap that is not a number must not become no cap."""
+    stage.add(_quick("bad-config"))
+
+    for config in ({"max_cost_usd": "cheap"}, {"new_take": ["picture"]}):
+        run = stage.materialize(["image"], "bad-config", expect="FAILURE", **config)
+        assert next(iter(config)) in " ".join(str(event) for event in stage.server.events(run))
+
+    assert stage.purchases("bad-config") == {}
 
 
 def test_unknown_partition_fails_with_what_to_do(stage: Stage) -> None:
