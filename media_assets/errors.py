@@ -24,6 +24,7 @@
     │   ├── SpeechError
     │   └── FfmpegError                 .command .exit_code .stderr_tail
     ├── StoppedError                    told to stop (Ctrl-C, Terminate); a rerun goes on
+    ├── DefectError                     a fault of this package; the log has its traceback
     └── StorageError                    disk or database: nothing new was sent
         ├── LedgerError
         └── ArtifactError
@@ -275,6 +276,13 @@ class StoppedError(MediaAssetsError):
     """Local work was told to stop before it was done."""
 
     rerun = Rerun.RESUME
+
+
+class DefectError(MediaAssetsError):
+    """Something this package did not expect; said of one prompt, so that a batch goes on without it."""
+
+    rerun = Rerun.RESUME
+    billed = Billed.UNKNOWN
 
 
 class StorageError(MediaAssetsError):

@@ -171,6 +171,7 @@ class Purchasing:
         token = secrets.token_hex(8)
         scratch = self._ledger.scratch(token)
         try:
+            scratch.mkdir(parents=True)
             if kept := await self._already_there(claim):
                 return kept
             self._refuse_undecided(claim, order)

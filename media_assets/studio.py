@@ -17,7 +17,7 @@ from media_assets.artifact import Artifact, ArtifactStore
 from media_assets.catalog import ModelSpec, load_catalog
 from media_assets.chain import Chain, ChainContext
 from media_assets.crash_points import crash_point
-from media_assets.errors import MediaAssetsError
+from media_assets.errors import DefectError, MediaAssetsError
 from media_assets.film import Film, StepResult
 from media_assets.ledger import Ledger, open_ledger
 from media_assets.ledger.budgets import Cap
@@ -137,14 +137,29 @@ class Studio:
         """Do as :meth:`make`, with the error in ``Film.error`` instead of raised. **Costs money** likewise."""
         options = options or MakeOptions()
         film = Film(key=prompt.key)
+        try:
+            await self._attempt(prompt, film, frozenset(wanted), options, on_event)
+        except MediaAssetsError as error:
+            film.error = error
+        except Exception as error:  # noqa: BLE001 - P6: our own bug in one prompt must not end a batch
+            _log.exception("%s: a defect", prompt.key)
+            message = f"{type(error).__name__}: {error}. This is a defect; please report it with the log's traceback."
+            film.error = DefectError(message)
+        with contextlib.suppress(MediaAssetsError):  # the error is in the film; its note is for people
+            await in_thread(self._note, film)
+        return film
+
+    async def _attempt(
+        self, prompt: Prompt, film: Film, wanted: frozenset[Step], options: MakeOptions, on_event: OnEvent
+    ) -> None:
         prompt, standings = await in_thread(self._look, prompt, options)
         crash_point("pinned")
-        make = _Make(prompt=prompt, standings=standings, wanted=frozenset(wanted), options=options, on_event=on_event)
-        missing = missing_steps(make.wanted, standings)
+        make = _Make(prompt=prompt, standings=standings, wanted=wanted, options=options, on_event=on_event)
+        missing = missing_steps(wanted, standings)
         if not missing:
             # Everything is there: nothing to quote, reserve or check, however many prompts ask.
             await self._run_chain(make, film, plan_id="")
-            return film
+            return
         plan_id = secrets.token_hex(8)
         try:
             plan = await in_thread(self.planner.plan, prompt, today=self.today(), standings=standings)
@@ -154,12 +169,8 @@ class Studio:
             await in_thread(self.ledger.prompts.open_plan, plan_id, prompt.key, amounts=amounts, caps=caps)
             crash_point("reserved")
             await self._run_chain(make, film, plan_id=plan_id)
-        except MediaAssetsError as error:
-            film.error = error
-            await self._note(film)
         finally:
             await in_thread(self.ledger.prompts.close_plan, plan_id)
-        return film
 
     async def stream(
         self,
@@ -224,20 +235,15 @@ class Studio:
                 film.error = film.error or result
         merged = film.steps.get(Step.MERGED)
         if film.error is None and merged is not None and merged.artifact is not None:
-            try:
-                film.path = await in_thread(self._export, prompt.key, merged.artifact)
-            except MediaAssetsError as error:
-                film.error = error
+            film.path = await in_thread(self._export, prompt.key, merged.artifact)
             crash_point("merged")
-        await self._note(film)
 
-    async def _note(self, film: Film) -> None:
+    def _note(self, film: Film) -> None:
         if film.error is not None:
-            await in_thread(self.ledger.prompts.set_status, film.key, "failed", film.error.as_dict())
+            self.ledger.prompts.set_status(film.key, "failed", film.error.as_dict())
             return
         done = "degraded" if film.degraded else "done"
-        status = done if film.path is not None else "pending"
-        await in_thread(self.ledger.prompts.set_status, film.key, status)
+        self.ledger.prompts.set_status(film.key, done if film.path is not None else "pending")
 
     def _export(self, key: str, merged: Artifact) -> Path:
         """Put the film where people look for it; left alone when it is there already."""

@@ -27,10 +27,8 @@ class Ledger:
     scratch_root: Path
 
     def scratch(self, token: str) -> Path:
-        """Return a new folder for the files of one piece of work; a dead owner's are swept."""
-        folder = self.scratch_root / self.owner.id / token
-        folder.mkdir(parents=True)
-        return folder
+        """Name a folder for the files of one piece of work; what a dead owner left in its own is swept."""
+        return self.scratch_root / self.owner.id / token
 
     def sweep(self, store: ArtifactStore) -> None:
         """Clean up after processes that died: their plans, temporary files and lock files."""

@@ -91,14 +91,25 @@ class Database:
         On SQLite it begins with ``BEGIN IMMEDIATE``: a deferred transaction that reads and then writes fails with
         "database is locked" under contention (192 of 240 against 0, measured 2026-11-22).
         """
-        with self.engine.begin() as connection:
+        with self._errors_as_ours(), self.engine.begin() as connection:
             yield connection
 
     @contextlib.contextmanager
     def read(self) -> Iterator[sa.Connection]:
         """Read without a transaction of our own: every statement sees what is committed."""
-        with self.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        with (
+            self._errors_as_ours(),
+            self.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection,
+        ):
             yield connection
+
+    @contextlib.contextmanager
+    def _errors_as_ours(self) -> Iterator[None]:
+        try:
+            yield
+        except sa.exc.OperationalError as error:
+            message = f"the ledger {self.where} cannot be used just now: {str(error.orig).strip()}. Run again to go on."
+            raise LedgerError(message) from error
 
     def close(self) -> None:
         """Close the pooled connections."""

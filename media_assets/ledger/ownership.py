@@ -8,6 +8,7 @@ import fcntl
 import os
 import secrets
 import threading
+import weakref
 from pathlib import Path
 
 _ALIVE_SUFFIX = ".lock"
@@ -24,7 +25,8 @@ class Owner:
         self._guard = threading.Lock()
         self.id, self._descriptor = self._lock_new_file()
         # A forked child inherits the lock and would keep a dead owner alive, so it lets go of it.
-        os.register_at_fork(after_in_child=self._forget)
+        this = weakref.ref(self)
+        os.register_at_fork(after_in_child=lambda: owner.forget() if (owner := this()) else None)
 
     def _lock_new_file(self) -> tuple[str, int]:
         while True:
@@ -41,7 +43,8 @@ class Owner:
                 pass
             os.close(descriptor)
 
-    def _forget(self) -> None:
+    def forget(self) -> None:
+        """Let go of the lock, as a forked child must."""
         if self._descriptor >= 0:
             os.close(self._descriptor)
             self._descriptor = -1
@@ -50,7 +53,7 @@ class Owner:
         """Give up ownership; rows still held count as a dead process's."""
         if self._descriptor >= 0 and os.getpid() == self.pid:
             (self.folder / f"{self.id}{_ALIVE_SUFFIX}").unlink(missing_ok=True)
-        self._forget()
+        self.forget()
 
     def is_alive(self, owner: str) -> bool:
         """Whether the process that called itself ``owner`` still runs."""

@@ -170,7 +170,6 @@ class Prompts:
             connection.execute(
                 sa.update(prompt).where(prompt.c.key == key).values(status="running", error=None, updated_at=now)
             )
-        return plan_id
 
     def close_plan(self, plan_id: str) -> None:
         """End a plan; what it reserved and no purchase took over is free again."""

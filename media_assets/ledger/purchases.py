@@ -77,6 +77,7 @@ class PurchaseRow:
     take: int
     recovery: Recovery
     state: PurchaseState
+    fence: int
     owner: str
     attempts: int
     estimate_micro_usd: int
@@ -133,6 +134,31 @@ class Purchases:
         Returns:
             A ``Claim`` when it is ours to work on, ``Busy`` when a living owner has it, else the finished row.
         """
+        try:
+            return self._claim(
+                request,
+                recovery=recovery,
+                prompt_key=prompt_key,
+                plan_id=plan_id,
+                estimate_micro_usd=estimate_micro_usd,
+                retry_failed=retry_failed,
+                remake=remake,
+            )
+        except sa.exc.IntegrityError:
+            # On Postgres another process may insert the same purchase between our look and our insert.
+            return Busy()
+
+    def _claim(
+        self,
+        request: GenerationRequest,
+        *,
+        recovery: Recovery,
+        prompt_key: str,
+        plan_id: str,
+        estimate_micro_usd: int,
+        retry_failed: bool,
+        remake: bool,
+    ) -> Claim | Busy | PurchaseRow:
         with self._database.write() as connection:
             row = _row(connection, request.key)
             if row is not None and not self._may_take(row, retry_failed=retry_failed, remake=remake):
@@ -179,7 +205,7 @@ class Purchases:
         prompt_key: str,
         plan_id: str,
         estimate_micro_usd: int,
-    ) -> Claim:
+    ) -> Claim | Busy:
         now = utc_now()
         keep = row is not None and row.state.is_open and recovery is not Recovery.FREE
         values: dict[str, Any] = {"owner": self._owner.id, "updated_at": now}
@@ -206,12 +232,17 @@ class Purchases:
                 )
             )
         else:
-            fence = connection.execute(
+            raised = connection.execute(
                 sa.update(purchase)
-                .where(purchase.c.request_key == request.key)
+                .where(purchase.c.request_key == request.key, purchase.c.fence == row.fence)
                 .values(fence=purchase.c.fence + 1, **values)
                 .returning(purchase.c.fence)
-            ).scalar_one()
+            ).scalar_one_or_none()
+            if raised is None:
+                # Taken since we looked, which only Postgres allows within one transaction.
+                self._owner.leave(request.key)
+                return Busy()
+            fence = int(raised)
         self._add_interest(connection, request, plan_id, now)
         budgets.take_over(connection, plan_id=plan_id, step=request.step, request_key=request.key)
         return Claim(
@@ -423,6 +454,7 @@ def _as_row(row: sa.Row[Any]) -> PurchaseRow:
         take=row.take,
         recovery=Recovery(row.recovery),
         state=PurchaseState(row.state),
+        fence=row.fence,
         owner=row.owner,
         attempts=row.attempts,
         estimate_micro_usd=row.estimate_micro_usd,

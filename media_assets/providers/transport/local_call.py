@@ -5,10 +5,12 @@ noticed: when this returns or raises, nothing of the call runs any more.
 """
 
 import asyncio
+import errno
 import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from media_assets.errors import StorageError
 from media_assets.media.work import Work
 from media_assets.providers.base import LocalArguments, LocalCall, LocalReply
 from media_assets.threads import wait_for_end
@@ -32,10 +34,19 @@ async def run_local_call(
     arguments = LocalArguments(
         params=call.params, inputs=inputs, target=scratch / "output", deadline_s=deadline_s, work=work
     )
-    running = asyncio.ensure_future(asyncio.to_thread(call.function, arguments))
+    running = asyncio.ensure_future(asyncio.to_thread(_run, call, arguments))
     try:
         return await asyncio.shield(running)
     except asyncio.CancelledError:
         work.stop.set()
         await wait_for_end(running)
         raise
+
+
+def _run(call: LocalCall, arguments: LocalArguments) -> LocalReply:
+    try:
+        return call.function(arguments)
+    except OSError as error:
+        reason = "the disk is full" if error.errno == errno.ENOSPC else str(error)
+        message = f"a local model could not write its file: {reason}. Make room and run again: nothing is lost."
+        raise StorageError(message) from error
