@@ -1,0 +1,267 @@
+"""The commands as they are typed: names, options and help. What a command does is imported when it is run.
+
+Importing this file must stay cheap: ``--help`` needs neither the ledger nor any media library.
+"""
+
+from importlib import metadata
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+_INPUT, _CHANGES = "What to make", "Changes to the prompt (with --prompt, or a FILE of one prompt)"
+
+app = typer.Typer(
+    name="media-assets",
+    help="A prompt and a script become a narrated film, and nothing is ever paid for twice.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+ledger_app = typer.Typer(help="What was bought: one row a purchase.", no_args_is_help=True)
+app.add_typer(ledger_app, name="ledger")
+
+File = Annotated[
+    Path | None,
+    typer.Argument(metavar="FILE", help="Prompts as YAML, JSON, JSONL or CSV.", rich_help_panel=_INPUT),
+]
+Text = Annotated[
+    str | None,
+    typer.Option("--prompt", metavar="TEXT", help="What the picture shows; instead of FILE.", rich_help_panel=_INPUT),
+]
+Script = Annotated[
+    str | None,
+    typer.Option(metavar="TEXT", help="What the voice says. Without it: a silent film.", rich_help_panel=_CHANGES),
+]
+Motion = Annotated[str | None, typer.Option(metavar="TEXT", help="How the picture moves.", rich_help_panel=_CHANGES)]
+Caption = Annotated[
+    str | None,
+    typer.Option(metavar="TEXT", help="Drawn into the clip, by local:ken-burns only.", rich_help_panel=_CHANGES),
+]
+Voice = Annotated[
+    str | None,
+    typer.Option(metavar="NAME", help="The speaker, in the voice model's own words.", rich_help_panel=_CHANGES),
+]
+Key = Annotated[
+    str | None,
+    typer.Option(
+        metavar="KEY", help="Names the prompt everywhere; derived from it when not given.", rich_help_panel=_CHANGES
+    ),
+]
+Seed = Annotated[str | None, typer.Option(metavar="N", help="Makes chance repeatable.", rich_help_panel=_CHANGES)]
+Size = Annotated[
+    str | None, typer.Option(metavar="WxH", help="Pixels; 1024x576 when not given.", rich_help_panel=_CHANGES)
+]
+ClipS = Annotated[
+    str | None, typer.Option(metavar="SECONDS", help="Wanted length of the moving picture.", rich_help_panel=_CHANGES)
+]
+Takes = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--take",
+        metavar="N|STEP=N",
+        help="Raise it to buy a new variation of what is there, of all steps or of one. Repeatable.",
+        rich_help_panel=_CHANGES,
+    ),
+]
+Fit = Annotated[
+    str | None,
+    typer.Option(
+        metavar="hold|loop|trim|stretch",
+        help="How clip and voice of different lengths become one film.",
+        rich_help_panel=_CHANGES,
+    ),
+]
+Routes = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--route",
+        metavar="STEP=MODEL[,MODEL...]",
+        help="Models for a step, in order. Repeatable.",
+        rich_help_panel=_CHANGES,
+    ),
+]
+Params = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set", metavar="STEP.PARAM=VALUE", help="A parameter of a step's model. Repeatable.", rich_help_panel=_CHANGES
+    ),
+]
+MaxCost = Annotated[
+    str | None,
+    typer.Option("--max-cost-usd", metavar="USD", help="Cap on what a prompt may cost, for every prompt of FILE."),
+]
+Only = Annotated[
+    list[str] | None,
+    typer.Option(metavar="STEP", help="Make this step (image, video, audio, merged) and what it needs. Repeatable."),
+]
+Upgrade = Annotated[bool, typer.Option("--upgrade", help="Make again what a stand-in made.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON, one object a line, and nothing else.")]
+
+
+def _version(wanted: bool) -> None:  # noqa: FBT001 - Typer calls it so
+    if wanted:
+        typer.echo(f"media-assets {metadata.version('media_assets')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _global(
+    *,
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version.", callback=_version, is_eager=True)
+    ] = False,
+) -> None: ...
+
+
+@app.command()
+def demo() -> None:
+    """Make a narrated film from the prompt that comes with the package: no key, no network."""
+    from media_assets.cli.generate import run_demo  # noqa: PLC0415
+
+    raise typer.Exit(run_demo())
+
+
+@app.command(
+    epilog="[b]--json[/b] prints one object per prompt in input order: key, home, film, cost_usd, spent_usd, degraded, "
+    "steps, and error for one that failed. Exit codes, the first that applies: 130 interrupted (143 by SIGTERM), "
+    "5 unknown outcome, 3 over budget, 2 bad input or plan, 4 any other failure, 0 done."
+)
+def generate(
+    *,
+    file: File = None,
+    prompt: Text = None,
+    script: Script = None,
+    motion: Motion = None,
+    caption: Caption = None,
+    voice: Voice = None,
+    key: Key = None,
+    seed: Seed = None,
+    size: Size = None,
+    clip_s: ClipS = None,
+    take: Takes = None,
+    fit: Fit = None,
+    route: Routes = None,
+    params: Params = None,
+    max_cost_usd: MaxCost = None,
+    only: Only = None,
+    upgrade: Upgrade = False,
+    retry_failed: Annotated[
+        bool,
+        typer.Option("--retry-failed", help="Try again what failed for good, which may cost money again."),
+    ] = False,
+    out: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE",
+            help="Where the film goes (one prompt only), or a folder. Otherwise films/KEY.mp4 in the home.",
+        ),
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Make the film of one prompt, or of every prompt of FILE; what is there already is taken.
+
+    All of the input is checked first: one bad prompt refuses the whole FILE, and nothing is made.
+    """
+    from media_assets.cli.generate import Job, run_generate  # noqa: PLC0415
+
+    asked = _asked(locals())
+    job = Job(asked=asked, only=only or [], out=out, upgrade=upgrade, retry_failed=retry_failed, json=json)
+    raise typer.Exit(run_generate(job))
+
+
+@app.command()
+def plan(
+    *,
+    file: File = None,
+    prompt: Text = None,
+    script: Script = None,
+    motion: Motion = None,
+    caption: Caption = None,
+    voice: Voice = None,
+    key: Key = None,
+    seed: Seed = None,
+    size: Size = None,
+    clip_s: ClipS = None,
+    take: Takes = None,
+    fit: Fit = None,
+    route: Routes = None,
+    params: Params = None,
+    max_cost_usd: MaxCost = None,
+    upgrade: Upgrade = False,
+    json: Json = False,
+) -> None:
+    """Show what generate would do and cost at most, and every reason why it cannot. Free: nothing is sent."""
+    from media_assets.cli.planning import run_plan  # noqa: PLC0415
+
+    raise typer.Exit(run_plan(_asked(locals()), upgrade=upgrade, json=json))
+
+
+@app.command()
+def status(
+    key: Annotated[str | None, typer.Argument(metavar="KEY", help="One prompt; all of them when not given.")] = None,
+    *,
+    json: Json = False,
+) -> None:
+    """Show how prompts stand: state, progress and error of each step."""
+    from media_assets.cli.status import run_status  # noqa: PLC0415
+
+    raise typer.Exit(run_status(key, json=json))
+
+
+@app.command()
+def doctor(*, json: Json = False) -> None:
+    """Check everything a film needs on this machine; exit code 2 when something is missing."""
+    from media_assets.cli.doctor import run_doctor  # noqa: PLC0415
+
+    raise typer.Exit(run_doctor(json=json))
+
+
+@ledger_app.command("list")
+def ledger_list(
+    *,
+    prompt: Annotated[str | None, typer.Option(metavar="KEY", help="Only what this prompt uses.")] = None,
+    state: Annotated[str | None, typer.Option(metavar="STATE", help="Only purchases in this state.")] = None,
+    json: Json = False,
+) -> None:
+    """List purchases, oldest first."""
+    from media_assets.cli.ledger import run_list  # noqa: PLC0415
+
+    raise typer.Exit(run_list(prompt_key=prompt, state=state, json=json))
+
+
+@ledger_app.command("show")
+def ledger_show(
+    request_key: Annotated[str, typer.Argument(metavar="REQUEST_KEY", help="Its first characters are enough.")],
+    *,
+    json: Json = False,
+) -> None:
+    """Show one purchase: what was asked for, every attempt, what it cost, what went wrong."""
+    from media_assets.cli.ledger import run_show  # noqa: PLC0415
+
+    raise typer.Exit(run_show(request_key, json=json))
+
+
+@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
+def ui(context: typer.Context) -> None:
+    """Open Dagster on the same state; further arguments go to dagster-webserver (--port 3001)."""
+    from media_assets.cli.ui import run_ui  # noqa: PLC0415
+
+    raise typer.Exit(run_ui(context.args))
+
+
+def _asked(typed: dict[str, Any]) -> Any:
+    """Gather the options that ``generate`` and ``plan`` share."""
+    from media_assets.cli.asked import Asked  # noqa: PLC0415
+
+    named = {"size": "size_px"}
+    fields = ("prompt", "key", "script", "motion", "caption", "voice", "seed", "size", "clip_s", "fit", "max_cost_usd")
+    return Asked(
+        file=typed["file"],
+        fields={named.get(name, name): typed[name] for name in fields},
+        takes=typed["take"] or (),
+        routes=typed["route"] or (),
+        params=typed["params"] or (),
+    )

@@ -1,0 +1,77 @@
+"""``plan``: what ``generate`` would do, what it would cost at most, and every reason why it cannot."""
+
+from collections.abc import Iterator
+
+from rich.table import Table
+from rich.text import Text
+
+from media_assets.cli.asked import Asked, read_asked
+from media_assets.cli.exit_codes import BAD_INPUT, DONE, exit_code_of
+from media_assets.cli.film_report import usd
+from media_assets.cli.interrupts import INTERRUPTS
+from media_assets.cli.opening import find_place
+from media_assets.cli.opening_studio import studio_of
+from media_assets.cli.output import clean, complain, print_json, print_text, table
+from media_assets.errors import ConfigurationError, Problem, PromptFileError
+from media_assets.plan import Plan, PlannedStep
+from media_assets.prompt import Prompt
+from media_assets.studio import Studio
+
+_COLUMNS = ("step", "model", "estimate (USD)", "cached", "in flight", "length")
+
+
+def run_plan(asked: Asked, *, upgrade: bool, json: bool) -> int:
+    """Print the plan of every prompt that is asked for; return the exit code."""
+    try:
+        place = find_place()
+        prompts = read_asked(asked)
+    except ConfigurationError as error:
+        complain(error)
+        if json:
+            print_json(_no_plan(error))
+        return exit_code_of([error])
+    with studio_of(place) as studio:
+        good = INTERRUPTS.run(_plan_all(studio, prompts, upgrade=upgrade, json=json), on_stop=lambda _: None)
+    return DONE if good else BAD_INPUT
+
+
+async def _plan_all(studio: Studio, prompts: list[Prompt], *, upgrade: bool, json: bool) -> bool:
+    good = True
+    for prompt in prompts:
+        plan = await studio.plan(prompt, upgrade=upgrade)
+        good = good and not plan.problems
+        if json:
+            print_json(plan.as_dict())
+        else:
+            print_text(*_report(plan))
+    return good
+
+
+def _report(plan: Plan) -> Iterator[str | Text | Table]:
+    yield Text(clean(plan.key), style="bold")
+    if plan.steps:
+        yield table(_COLUMNS, map(_row, plan.steps), right=frozenset({"estimate (USD)", "length"}))
+    for problem in plan.problems:
+        yield f"problem: {problem}"
+    if plan.problems:
+        yield "This cannot be made as asked."
+    else:
+        yield f"costs at most {usd(plan.estimate_usd)} USD"
+
+
+def _row(step: PlannedStep) -> tuple[str, ...]:
+    return (
+        str(step.step),
+        step.model,
+        usd(step.estimate_usd),
+        "yes" if step.cached else "no",
+        "yes" if step.in_flight else "no",
+        "" if step.duration_s is None else f"{step.duration_s:.1f} s",
+    )
+
+
+def _no_plan(error: ConfigurationError) -> dict[str, object]:
+    """Return the object for input that no plan can be made of."""
+    problems = error.problems if isinstance(error, PromptFileError) else (Problem("", "", error.message),)
+    told = tuple(Problem("", problem.field, str(Problem(problem.where, "", problem.message))) for problem in problems)
+    return Plan(key="", steps=(), problems=told).as_dict() | {"key": None}

@@ -1,0 +1,108 @@
+"""``status``: how prompts stand, step by step."""
+
+import difflib
+from collections.abc import Iterator
+from datetime import UTC, datetime
+
+from rich.table import Table
+from rich.text import Text
+
+from media_assets.catalog import load_catalog
+from media_assets.cli.exit_codes import BAD_INPUT, DONE
+from media_assets.cli.film_report import usd
+from media_assets.cli.opening import Place, find_place, ledger_of
+from media_assets.cli.output import clean, print_json, print_text, say, shorten, table
+from media_assets.ledger import Ledger
+from media_assets.plan import Planner, PlanSettings
+from media_assets.prompt import Step
+from media_assets.status import PromptStatus, Statuses, StepStatus
+
+_STEP_COLUMNS = ("step", "state", "model", "cost (USD)", "degraded", "error")
+_PROMPT_COLUMNS = ("key", "state", *map(str, Step), "prompt")
+
+
+def run_status(key: str | None, *, json: bool) -> int:
+    """Print how one prompt stands, or all of them; return the exit code."""
+    place = find_place()
+    if not place.has_ledger():
+        say(f"nothing made yet in {place.home}.")
+        if key is not None:
+            say(f"error: there is no prompt {key!r}.")
+            return BAD_INPUT
+        return DONE
+    with ledger_of(place) as ledger:
+        if key is None:
+            found = ledger.prompts.every()
+        else:
+            one = ledger.prompts.get(key)
+            if one is None:
+                say(f"error: there is no prompt {key!r}. {_near(key, ledger.prompts.keys())}")
+                return BAD_INPUT
+            found = [one]
+        statuses = Statuses(ledger, place.store, _planner(place, ledger))
+        told = (statuses.of(pinned, today=datetime.now(UTC).date()) for pinned in found)
+        if json:
+            for status in told:
+                print_json({"home": str(place.home)} | status.as_dict())
+        elif key is not None:
+            print_text(*_one(next(told)))
+        elif found:
+            print_text(table(_PROMPT_COLUMNS, map(_line, told)))
+        else:
+            say(f"nothing made yet in {place.home}.")
+    return DONE
+
+
+def _near(key: str, known: list[str]) -> str:
+    near = difflib.get_close_matches(key, known, n=3, cutoff=0.4)
+    if near:
+        return f"Did you mean {' or '.join(near)}?"
+    return f"`media-assets status` lists all {len(known)}." if known else "There are none yet."
+
+
+def _planner(place: Place, ledger: Ledger) -> Planner:
+    settings = place.settings
+    return Planner(
+        catalog=load_catalog(),
+        ledger=ledger,
+        store=place.store,
+        settings=PlanSettings(
+            routes=settings.routes(),
+            match_clip=settings.audio_timing == "after_video",
+            min_image_side_px=settings.min_image_side_px,
+            min_free_bytes=0,
+        ),
+    )
+
+
+def _one(status: PromptStatus) -> Iterator[str | Text | Table]:
+    heading = Text(clean(status.key), style="bold")
+    heading.append(f"  {status.state}", style="not bold")
+    yield heading
+    yield shorten(status.prompt, 100)
+    yield f"from {status.source}, last changed {status.updated_at[:19]} UTC"
+    yield table(_STEP_COLUMNS, map(_step_row, status.steps), right=frozenset({"cost (USD)"}))
+    for step in status.steps:
+        if step.reason:
+            yield f"{step.step}: {step.reason}"
+    if status.error is not None:
+        yield f"error: {status.error.get('message', '')}"
+
+
+def _step_row(step: StepStatus) -> tuple[str, ...]:
+    return (
+        str(step.step),
+        _state(step),
+        step.model,
+        "" if step.cost_usd is None else usd(step.cost_usd),
+        "yes" if step.degraded else "no",
+        shorten((step.error or {}).get("message", ""), 80),
+    )
+
+
+def _state(step: StepStatus) -> str:
+    return str(step.state) if step.fraction is None else f"{step.state} {step.fraction:.0%}"
+
+
+def _line(status: PromptStatus) -> tuple[str, ...]:
+    return (status.key, status.state, *map(_state, status.steps), shorten(status.prompt, 40))

@@ -1,0 +1,177 @@
+"""``status``, ``ledger`` and ``doctor``: they tell how things stand and leave no trace."""
+
+from pathlib import Path
+
+import pytest
+
+from media_assets_tests.cli.running import CHEAP_OPTIONS, Cli, call
+
+_MARKUP = "a [bold]boat[/bold] :boat:\nof paper"
+
+
+@pytest.mark.parametrize(
+    "command", [["status"], ["status", "--json"], ["ledger", "list"], ["ledger", "list", "--json"]]
+)
+def test_nothing_made_yet_is_said_and_nothing_is_made(cli: Cli, command: list[str]) -> None:
+    """A question must not leave a ledger behind in whatever folder it was asked."""
+    ended = cli(*command)
+
+    assert (ended.code, ended.out) == (0, "")
+    assert f"nothing made yet in {cli.home}" in ended.err
+    assert not cli.home.exists()
+
+
+@pytest.mark.parametrize("command", [["status", "boat"], ["ledger", "show", "ab"]])
+def test_something_named_that_is_not_there_is_bad_input(cli: Cli, command: list[str]) -> None:
+    """A script that asks for one thing must not take silence for an answer."""
+    assert cli(*command).code == 2
+    assert not cli.home.exists()
+
+
+def test_status_tells_of_each_step_and_offers_near_keys(cli: Cli) -> None:
+    """Keys are long; a slip in one is answered with the keys it could have been."""
+    cli("generate", "--prompt", _MARKUP, "--key", "paper-boat", "--only", "video", *CHEAP_OPTIONS)
+
+    told = cli("status", "paper-boat", "--json").only()
+    line = cli("status")
+    shown = cli("status", "paper-boat")
+    slip = cli("status", "paper-bost")
+
+    assert [(step["step"], step["state"]) for step in told["steps"]] == [
+        ("image", "finished"),
+        ("video", "finished"),
+        ("audio", "missing"),
+        ("merged", "missing"),
+    ]
+    assert (told["home"], told["state"], told["prompt"]) == (str(cli.home), "pending", _MARKUP)
+    assert "a [bold]boat[/bold] :boat: of paper" in line.out
+    assert "a [bold]boat[/bold] :boat: of paper" in shown.out
+    assert (slip.code, slip.out) == (2, "")
+    assert "Did you mean paper-boat?" in slip.err
+
+
+def test_status_sees_a_file_that_is_gone_and_a_purchase_it_can_share(cli: Cli) -> None:
+    """Lost files and equal requests of other prompts decide what a rerun costs, so they are told."""
+    cli("generate", "--prompt", "a boat", "--key", "one", *CHEAP_OPTIONS)
+    cli("generate", "--prompt", "a boat", "--key", "two", "--only", "audio", *CHEAP_OPTIONS)
+    (clip,) = [row for row in cli("ledger", "list", "--json").objects() if row["step"] == "video"]
+    next((cli.home / "artifacts").rglob(f"{clip['sha256']}.*")).unlink()
+
+    one = cli("status", "one", "--json").only()
+    two = cli("status", "two", "--json").only()
+
+    assert [step["state"] for step in one["steps"]] == ["finished", "lost", "finished", "finished"]
+    assert [step["state"] for step in two["steps"]] == ["available", "lost", "finished", "available"]
+
+
+def test_ledger_show_takes_the_beginning_of_a_key(cli: Cli) -> None:
+    """Nobody types 64 characters; where a beginning is not enough, the candidates are listed."""
+    cli("generate", "--prompt", _MARKUP, "--key", "boat", *CHEAP_OPTIONS)
+    keys = [row["request_key"] for row in cli("ledger", "list", "--json").objects()]
+    alone = next(key for key in keys if sum(other[0] == key[0] for other in keys) == 1)
+
+    told = cli("ledger", "show", alone[0].upper(), "--json").only()
+    shown = cli("ledger", "show", alone[:12])
+    many = cli("ledger", "show", "")
+    none = cli("ledger", "show", "zz")
+
+    assert told["request_key"] == alone
+    assert (told["owner_alive"], told["error"], len(told["attempt_log"])) == (False, None, 1)
+    assert told["request"]["model"] == told["model"]
+    assert Path(told["path"]).is_file()
+    assert f"request_key: {alone}" in shown.out
+    assert (many.code, none.code, none.out) == (2, 2, "")
+
+
+def test_an_ambiguous_beginning_lists_the_candidates(cli: Cli) -> None:
+    """Guessing which purchase was meant would one day settle the wrong one."""
+    for take in range(5):
+        cli("generate", "--prompt", "a", "--key", f"k{take}", "--take", str(take), *CHEAP_OPTIONS)
+    keys = [row["request_key"] for row in cli("ledger", "list", "--json").objects()]
+    first = next(key[0] for key in keys if sum(other[0] == key[0] for other in keys) > 1)
+
+    ended = cli("ledger", "show", first)
+
+    assert (ended.code, ended.out) == (2, "")
+    assert all(key in ended.err for key in keys if key[0] == first)
+
+
+def test_ledger_list_knows_its_states(cli: Cli) -> None:
+    """An empty list for a misspelt state would read as: nothing failed."""
+    ended = cli("ledger", "list", "--state", "faild")
+
+    assert ended.code == 2
+    assert "FAILED_PAID" in ended.err
+
+
+def test_doctor_names_what_is_there_and_never_a_key(cli: Cli) -> None:
+    """The page that people paste into an issue must hold what helps, and no secret."""
+    value = "never-to-be-shown"
+
+    told = cli("doctor", "--json", REPLICATE_API_TOKEN=value, FAL_KEY="")
+    shown = cli("doctor", REPLICATE_API_TOKEN=value)
+
+    assert (told.code, shown.code) == (0, 0)
+    checks = {check["name"]: check for check in told.only()["checks"]}
+    assert {check["level"] for check in checks.values()} == {"ok"}
+    assert {"media_assets", "python", "dagster", "ffmpeg", "voice", "disk", "home", "ledger", "store"} < set(checks)
+    assert (told.only()["ok"], told.only()["home"]) == (True, str(cli.home))
+    assert (told.only()["keys"]["REPLICATE_API_TOKEN"], told.only()["keys"]["FAL_KEY"]) == (True, False)
+    assert value not in told.out + told.err + shown.out + shown.err
+    assert "from MEDIA_ASSETS_HOME; not made yet" in shown.out
+    assert not cli.home.exists()
+
+
+def test_doctor_describes_a_ledger_and_a_store(cli: Cli) -> None:
+    """Which database, in which mode, at which migration: what is asked first when something is wrong."""
+    cli("generate", "--prompt", "a", "--only", "image", *CHEAP_OPTIONS)
+
+    shown = cli("doctor").out
+
+    assert f"{cli.home / 'ledger.db'}, SQLite " in shown
+    assert "journal wal, migration 0001, file system " in shown
+    assert "1 artifacts" in shown
+
+
+@pytest.mark.parametrize(
+    ("setting", "value", "check"),
+    [
+        ("MEDIA_ASSETS_FFMPEG", "/bin/false", "ffmpeg"),
+        ("MEDIA_ASSETS_FFMPEG", "/bin/true", "ffmpeg"),
+        ("MEDIA_ASSETS_FFMPEG", "no-such-ffmpeg", "ffmpeg"),
+        ("MEDIA_ASSETS_MIN_FREE_MB", "999999999", "disk"),
+        ("MEDIA_ASSETS_LEDGER_URL", "oracle://x", "ledger"),
+        ("MEDIA_ASSETS_HOME", "/proc/version/home", "home"),
+    ],
+)
+def test_doctor_fails_for_what_would_stop_a_film(tmp_path: Path, setting: str, value: str, check: str) -> None:
+    """A check that cannot fail is decoration."""
+    ended = call("doctor", "--json", cwd=None, **{"MEDIA_ASSETS_HOME": str(tmp_path), setting: value})
+
+    failed = [one["name"] for one in ended.only()["checks"] if one["level"] == "fail"]
+    assert check in failed
+    assert (ended.code, ended.only()["ok"]) == (2, False)
+
+
+def test_doctor_warns_of_a_relative_home(cli: Cli) -> None:
+    """A relative home is another ledger in every working directory."""
+    ended = cli("doctor", "--json", MEDIA_ASSETS_HOME="state")
+
+    (home,) = [one for one in ended.only()["checks"] if one["name"] == "home"]
+    assert (ended.code, home["level"]) == (0, "warn")
+
+
+def test_doctor_tells_of_bad_settings(cli: Cli) -> None:
+    """The command for finding faults must not fall over one."""
+    ended = cli("doctor", "--json", MEDIA_ASSETS_MAX_IN_FLIGHT="many")
+
+    assert (ended.code, ended.only()["ok"]) == (2, False)
+    assert "MEDIA_ASSETS_MAX_IN_FLIGHT" in ended.err
+
+
+def test_bad_command_lines_are_exit_2(cli: Cli) -> None:
+    """Typer's own refusals keep to the contract."""
+    assert [cli(*arguments).code for arguments in (["frobnicate"], ["generate", "--frob"], ["ledger", "show"])] == [
+        2
+    ] * 3
+    assert cli("--version").out.startswith("media-assets ")
