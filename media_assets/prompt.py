@@ -15,6 +15,7 @@ from pydantic import (
     ConfigDict,
     Discriminator,
     Field,
+    PlainValidator,
     StringConstraints,
     Tag,
     field_validator,
@@ -61,6 +62,14 @@ def _clean_text(value: Any) -> Any:
     if not isinstance(value, str):
         return value
     text = value.replace("\r\n", "\n").replace("\r", "\n").strip()
+    _refuse_odd_characters(text)
+    if not text:
+        message = "is only blank space" if value else "is empty"
+        raise ValueError(message)
+    return text
+
+
+def _refuse_odd_characters(text: str) -> None:
     for character in text:
         category = unicodedata.category(character)
         if category == "Cs":
@@ -70,10 +79,6 @@ def _clean_text(value: Any) -> Any:
             name = "NUL" if character == "\0" else f"the control character U+{ord(character):04X}"
             message = f"holds {name}, which no model can read"
             raise ValueError(message)
-    if not text:
-        message = "is only blank space" if value else "is empty"
-        raise ValueError(message)
-    return text
 
 
 def _no_bool(value: Any) -> Any:
@@ -81,6 +86,15 @@ def _no_bool(value: Any) -> Any:
     if isinstance(value, bool):
         message = "is true or false, but a number is wanted"
         raise ValueError(message)  # noqa: TRY004 - pydantic reports ValueError, TypeError escapes it
+    return value
+
+
+def _param(value: Any) -> Any:
+    if isinstance(value, str):
+        _refuse_odd_characters(value)
+    elif not isinstance(value, bool | int | float):
+        message = "is neither a text nor a number nor true or false"
+        raise ValueError(message)  # noqa: TRY004 - as above
     return value
 
 
@@ -107,6 +121,7 @@ Takes = Annotated[
     Discriminator(lambda value: "steps" if isinstance(value, dict) else "number"),
 ]
 Scalar = str | bool | int | float
+Param = Annotated[Scalar, PlainValidator(_param)]
 
 
 class Prompt(BaseModel):
@@ -134,9 +149,9 @@ class Prompt(BaseModel):
     fit: Fit = Fit.HOLD
     take: Takes = 0
     """Raise it (for one step, or all) to buy a new variation of an equal request."""
-    params: dict[Step, dict[str, Scalar]] = Field(default_factory=dict)
+    params: dict[Step, dict[Text, Param]] = Field(default_factory=dict)
     """Model parameters, for example ``{"video": {"motion_bucket_id": 90}}``."""
-    routes: dict[Step, Annotated[list[str], Field(min_length=1)]] = Field(default_factory=dict)
+    routes: dict[Step, Annotated[list[Text], Field(min_length=1)]] = Field(default_factory=dict)
     """Ordered models for a step, in place of the configured route."""
     max_cost_usd: Annotated[Decimal, BeforeValidator(_money), Field(ge=0, le=1_000_000)] | None = None
     """Cap on what this prompt may cost."""
@@ -165,8 +180,8 @@ class Prompt(BaseModel):
 
     @property
     def digest(self) -> str:
-        """SHA-256 of all that was asked for, without the key: equal digest, same wish."""
-        return digest_of(self.model_dump(mode="json", exclude={"key"}))
+        """SHA-256 of all that was asked for, without the key and the cap: equal digest, same wish."""
+        return digest_of(self.model_dump(mode="json", exclude={"key", "max_cost_usd"}))
 
     def step_digest(self, step: Step, *, stand_in_fields: bool) -> str:
         """Return the digest of those fields that bear on ``step`` and on what it is made from.

@@ -7,7 +7,7 @@ import asyncio
 import contextlib
 import logging
 import secrets
-from collections.abc import AsyncIterator, Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import AsyncGenerator, Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from decimal import Decimal
@@ -139,6 +139,9 @@ class Studio:
         film = Film(key=prompt.key)
         try:
             await self._attempt(prompt, film, frozenset(wanted), options, on_event)
+        except asyncio.CancelledError:
+            await in_thread(self.ledger.prompts.set_status, prompt.key, "pending")
+            raise
         except MediaAssetsError as error:
             film.error = error
         except Exception as error:  # noqa: BLE001 - P6: our own bug in one prompt must not end a batch
@@ -179,7 +182,7 @@ class Studio:
         wanted: Collection[Step] = ALL_STEPS,
         options: MakeOptions | None = None,
         on_event: OnEvent = _ignore,
-    ) -> AsyncIterator[Film]:
+    ) -> AsyncGenerator[Film, None]:
         """Make many prompts, each through its own chain, and yield each film as it ends. **Costs money** likewise.
 
         At most ``max_in_flight`` are at work at once; prompts are drawn as places free up, so a long iterable is

@@ -133,7 +133,7 @@ async def _make_all(studio: Studio, checked: _Checked, report: Report) -> None:
             report.add(film)
         return
     films = studio.stream(checked.prompts, wanted=checked.wanted, options=checked.options, on_event=report.event)
-    async with contextlib.aclosing(films) as ended:  # type: ignore[type-var]
+    async with contextlib.aclosing(films) as ended:
         async for film in ended:
             if checked.out is not None and film.path is not None:
                 await _export(studio, film, checked.out)

@@ -68,34 +68,30 @@ class Prompts:
         found = []
         with self._database.read() as connection:
             for one in wanted:
-                known = connection.execute(sa.select(prompt).where(prompt.c.key == one.key)).one_or_none()
-                if known is None or known.source_digest != one.digest:
+                known = _known(connection, one.key)
+                if not _is_pinned(known, one):
                     break
-                found.append(_body(known, one))
+                found.append(_effective(known, one))
         return found
 
     def _pin_one(self, connection: sa.Connection, one: Prompt, source: str) -> Prompt:
-        known = connection.execute(sa.select(prompt).where(prompt.c.key == one.key)).one_or_none()
-        if known is not None and known.source_digest == one.digest:
-            return _body(known, one)
-        values = {"source": source, "source_digest": one.digest}
+        known = _known(connection, one.key)
+        effective = _effective(known, one)
+        if _is_pinned(known, one):
+            return effective
+        values = {"source": source, "source_digest": one.digest, **_pinned_as(effective)}
         if known is None:
-            connection.execute(
-                sa.insert(prompt).values(key=one.key, pin_seq=1, priority=0, **_pinned_as(one), **values)
-            )
+            connection.execute(sa.insert(prompt).values(key=one.key, pin_seq=1, priority=0, **values))
         else:
             connection.execute(
-                sa.update(prompt)
-                .where(prompt.c.key == one.key)
-                .values(pin_seq=prompt.c.pin_seq + 1, **_pinned_as(one), **values)
+                sa.update(prompt).where(prompt.c.key == one.key).values(pin_seq=prompt.c.pin_seq + 1, **values)
             )
-        return one
+        return effective
 
     def effective(self, one: Prompt) -> Prompt:
         """Return what pinning ``one`` would leave pinned, without pinning it."""
         with self._database.read() as connection:
-            known = connection.execute(sa.select(prompt).where(prompt.c.key == one.key)).one_or_none()
-        return one if known is None or known.source_digest != one.digest else _body(known, one)
+            return _effective(_known(connection, one.key), one)
 
     def raise_takes(self, key: str, steps: Iterable[Step], *, origin: str) -> Prompt | None:
         """Pin the next take of some steps, once for each origin: asking again gives the same takes.
@@ -106,7 +102,7 @@ class Prompts:
             origin: Who asks, for example the first run of a chain of retries.
         """
         with self._database.write() as connection:
-            known = connection.execute(sa.select(prompt).where(prompt.c.key == key)).one_or_none()
+            known = _known(connection, key)
             if known is None:
                 return None
             pinned = Prompt.model_validate_json(known.body)
@@ -230,9 +226,22 @@ class Prompts:
             )
 
 
-def _body(known: sa.Row[Any], as_given: Prompt) -> Prompt:
-    """Return the pinned prompt of a row whose source gave ``as_given``, parsing only what differs from it."""
-    return as_given if known.digest == known.source_digest else Prompt.model_validate_json(known.body)
+def _known(connection: sa.Connection, key: str) -> sa.Row[Any] | None:
+    return connection.execute(sa.select(prompt).where(prompt.c.key == key)).one_or_none()
+
+
+def _effective(known: sa.Row[Any] | None, as_given: Prompt) -> Prompt:
+    """Return what is to be pinned: as given, but with the new takes of a prompt whose source has not changed."""
+    if known is None or known.source_digest != as_given.digest or known.digest == known.source_digest:
+        return as_given
+    pinned = Prompt.model_validate_json(known.body)
+    return pinned.model_copy(update={"max_cost_usd": as_given.max_cost_usd})
+
+
+def _is_pinned(known: sa.Row[Any] | None, as_given: Prompt) -> bool:
+    if known is None or known.source_digest != as_given.digest:
+        return False
+    return bool(known.body == _effective(known, as_given).model_dump_json())
 
 
 def _pinned_as(one: Prompt) -> dict[str, Any]:
