@@ -3,6 +3,7 @@
 A prompt is frozen and complete in itself; nothing here knows a model or a price.
 """
 
+import math
 import re
 import unicodedata
 from decimal import Decimal
@@ -33,6 +34,7 @@ CLIP_MAX_S = 300.0
 SEED_MAX = 2**32 - 1
 
 _SLUG_MAX_CHARACTERS = 40
+_PARAM_MAX = 2**53  # beyond it a float, and so JSON, is not exact
 _ALLOWED_CONTROLS = {"\n", "\t"}
 
 
@@ -95,6 +97,9 @@ def _param(value: Any) -> Any:
     elif not isinstance(value, bool | int | float):
         message = "is neither a text nor a number nor true or false"
         raise ValueError(message)  # noqa: TRY004 - as above
+    elif not math.isfinite(value) or abs(value) > _PARAM_MAX:
+        message = "is not a number that a model could take"
+        raise ValueError(message)
     return value
 
 
@@ -197,11 +202,12 @@ class Prompt(BaseModel):
 
     def _step_fields(self, step: Step, *, stand_in_fields: bool) -> dict[str, Any]:
         common = {
-            "seed": self.seed,
             "take": self.take_of(step),
             "params": self.params.get(step, {}),
             "route": self.routes.get(step),
         }
+        if step is not Step.MERGED:
+            common["seed"] = self.seed
         if step is Step.IMAGE:
             return common | {"prompt": self.prompt, "size_px": self.size_px}
         if step is Step.AUDIO:
@@ -211,10 +217,8 @@ class Prompt(BaseModel):
             image = self._step_fields(Step.IMAGE, stand_in_fields=False)
             return common | video_also | {"image": image, "motion": self.motion, "clip_s": self.clip_s}
         parts = (Step.VIDEO, Step.AUDIO)
-        return {part: self._step_fields(part, stand_in_fields=True) for part in parts} | {
-            "take": self.take_of(step),
-            "fit": self.fit,
-        }
+        made_of = {part: self._step_fields(part, stand_in_fields=True) for part in parts}
+        return common | made_of | {"fit": self.fit}
 
 
 def derive_key(prompt: str, row: dict[str, Any]) -> str:

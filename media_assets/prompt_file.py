@@ -5,6 +5,7 @@ callers that set bad rows aside and go on.
 """
 
 import csv
+import datetime as dt
 import io
 import json
 from collections.abc import Iterator
@@ -21,6 +22,10 @@ from media_assets.prompt import Prompt
 FILE_MAX_BYTES = 64 * 1024 * 1024
 _LIST_COLUMNS = "routes"
 _SHOWN_CHARACTERS = 80
+_MOST_VALUES = 1000
+_DEEPEST = 5
+_LARGEST_INTEGER = 10**18
+_NO_KEY = ("missing", ("key",))
 
 
 @dataclass(frozen=True)
@@ -98,10 +103,55 @@ def _validate(where: str, data: Any) -> Row:
         fault = f"is {_kind(data)}, but a prompt is a mapping of fields such as prompt: and script:"
         return Row(where, None, (Problem(where, "", fault),))
     try:
-        return Row(where, Prompt.model_validate({str(name): item for name, item in data.items()}))
+        return Row(where, Prompt.model_validate(_plain(data, _Count(_MOST_VALUES), depth=0)))
     except ValidationError as error:
-        problems = {_problem(where, dict(fault)): None for fault in error.errors(include_url=False)}
-        return Row(where, None, tuple(problems))
+        # A key that is missing would have been derived from the prompt: only the prompt is at fault.
+        faults = [fault for fault in error.errors(include_url=False) if (fault["type"], fault["loc"]) != _NO_KEY]
+        return Row(where, None, tuple({_problem(where, dict(fault)): None for fault in faults}))
+    except ValueError as error:
+        return Row(where, None, (Problem(where, "", str(error)),))
+
+
+class _Count:
+    """How many values a row may still have: an alias of an alias of an alias is small on disk only."""
+
+    def __init__(self, left: int) -> None:
+        self.left = left
+
+    def take_one(self) -> None:
+        self.left -= 1
+        if self.left < 0:
+            message = f"has more than {_MOST_VALUES} values, which no prompt needs"
+            raise ValueError(message)
+
+
+def _plain(value: Any, count: _Count, *, depth: int) -> Any:
+    """Return a copy of what a parser made that is small and has only plain values, lists and mappings."""
+    count.take_one()
+    if depth > _DEEPEST:
+        message = f"is nested more than {_DEEPEST} levels deep, which no prompt is"
+        raise ValueError(message)
+    if isinstance(value, dict):
+        return {_plain_name(name): _plain(item, count, depth=depth + 1) for name, item in value.items()}
+    if isinstance(value, list):
+        return [_plain(item, count, depth=depth + 1) for item in value]
+    if isinstance(value, int) and not isinstance(value, bool) and abs(value) > _LARGEST_INTEGER:
+        message = "holds a whole number of more than 18 digits"
+        raise ValueError(message)
+    # A date is left to its field, which says best that it wanted text.
+    if value is None or isinstance(value, str | bool | int | float | dt.date):
+        return value
+    message = f"holds {_kind(value)}, which is none of text, number, true or false; put it in quotes if it is text"
+    raise ValueError(message)
+
+
+def _plain_name(name: Any) -> str:
+    if isinstance(name, str) and len(name) <= _SHOWN_CHARACTERS:
+        return name
+    if isinstance(name, bool | float | int | None) and len(str(name)) <= _SHOWN_CHARACTERS:
+        return str(name)
+    message = "has a field whose name is not a short text"
+    raise ValueError(message)
 
 
 def _problem(where: str, fault: dict[str, Any]) -> Problem:
@@ -122,6 +172,11 @@ def _problem(where: str, fault: dict[str, Any]) -> Problem:
 
 def _kind(value: Any) -> str:
     names = {
+        bytes: "binary data",
+        dt.date: "a date",
+        dt.datetime: "a date",
+        dict: "a mapping",
+        set: "a set",
         str: "a text",
         int: "a number",
         float: "a number",
@@ -153,7 +208,7 @@ def _raw_rows(path: Path) -> Iterator[tuple[str, Any]]:
         raise _unreadable(path, f"is not UTF-8 text (byte {error.start})") from error
     try:
         yield from reader(text)
-    except (yaml.YAMLError, csv.Error, ValueError, RecursionError) as error:
+    except Exception as error:  # PyYAML's constructors raise whatever int(), float() and date() do
         raise _unreadable(path, f"is not well-formed {path.suffix[1:].upper()}: {_first_lines(error)}") from error
 
 
@@ -174,6 +229,8 @@ class _UniqueKeyLoader(yaml.SafeLoader):
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:  # noqa: FBT001, FBT002 - the base's signature
         seen: set[Any] = set()
         for key_node, _ in node.value:
+            if key_node.tag == "tag:yaml.org,2002:merge":
+                continue
             key = self.construct_object(key_node, deep=True)
             if key in seen:
                 problem = f"the field {key!r} is given twice"
@@ -224,7 +281,8 @@ def _unique_pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _csv_rows(text: str) -> Iterator[tuple[str, Any]]:
     reader = csv.DictReader(io.StringIO(text, newline=""), strict=True)
-    names = reader.fieldnames or []
+    names = [name.strip() for name in reader.fieldnames or []]
+    reader.fieldnames = names
     if len(set(names)) != len(names):
         message = f"a column is named twice: {', '.join(names)}"
         raise ValueError(message)
@@ -251,6 +309,9 @@ def _nested(cells: dict[str, str]) -> dict[str, Any]:
             if not isinstance(target, dict):
                 message = f"the columns {parent!r} and {name!r} contradict each other"
                 raise ValueError(message)  # noqa: TRY004 - a fault of the file
+        if isinstance(target.get(last), dict):
+            message = f"the columns {name!r} and {name + '.…'!r} contradict each other"
+            raise ValueError(message)  # noqa: TRY004 - as above
         listed = bool(parents) and parents[0] == _LIST_COLUMNS
         target[last] = [part.strip() for part in cell.split(",")] if listed else cell
     return row
