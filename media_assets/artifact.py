@@ -9,6 +9,7 @@ import errno
 import hashlib
 import os
 import re
+import secrets
 import shutil
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, fields
@@ -71,7 +72,7 @@ class Artifact:
 
 
 _BLOCK_BYTES = 1 << 20
-_PART = re.compile(r"^(?P<owner>[A-Za-z0-9]+)\.[A-Za-z0-9]+\.part$")
+_PART = re.compile(r"^(\..*\.)?(?P<owner>[A-Za-z0-9]+)\.[A-Za-z0-9]+\.part$")
 
 
 class ArtifactStore:
@@ -118,15 +119,15 @@ class ArtifactStore:
         Args:
             source: A finished file; it is left where it is.
             info: What :func:`media_assets.media.probe.probe` said of it.
-            owner: Letters and digits that name the writing process, for :meth:`parts`.
+            owner: Letters and digits that name the writing process, for :func:`parts_in`.
             token: Letters and digits that name this write.
 
         Raises:
             ArtifactError: The disk is full or cannot be written; nothing half written is left behind.
         """
-        self.root.mkdir(parents=True, exist_ok=True)
         part = self.root / f"{owner}.{token}.part"
         try:
+            self.root.mkdir(parents=True, exist_ok=True)
             digest = _copy_synced(source, part)
             artifact = Artifact(sha256=digest, info=info)
             target = self.path(artifact)
@@ -144,20 +145,23 @@ class ArtifactStore:
             raise ArtifactError(message) from error
         return artifact
 
-    def export(self, artifact: Artifact, target: Path) -> None:
+    def export(self, artifact: Artifact, target: Path, *, owner: str) -> None:
         """Copy ``artifact`` to a path of the user's, whole or not at all.
 
         Raises:
             ArtifactError: The artifact is not whole, or ``target`` cannot be written.
         """
         source = self.local_path(artifact)
-        part = target.with_name(f".{target.name}.{os.getpid()}.part")
+        part = target.with_name(f".{target.name}.{owner}.{secrets.token_hex(8)}.part")
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
             if _copy_synced(source, part, mark=False) != artifact.sha256:
                 part.unlink()
                 message = f"{source} does not have the bytes it was stored with; delete it and run the prompt again."
                 raise ArtifactError(message)
+            # With its source's time on it, an unchanged copy is known later without reading it.
+            times = source.stat()
+            os.utime(part, ns=(times.st_atime_ns, times.st_mtime_ns))
             part.replace(target)
         except OSError as error:
             with contextlib.suppress(OSError):
@@ -165,19 +169,20 @@ class ArtifactStore:
             message = f"writing {target}: {error}. Choose another path with --out."
             raise ArtifactError(message) from error
 
-    def parts(self) -> Iterator[tuple[Path, str]]:
-        """Yield each temporary file with the name of the process that was writing it."""
-        if self.root.is_dir():
-            for path in self.root.iterdir():
-                if match := _PART.match(path.name):
-                    yield path, match["owner"]
-
     def free_bytes(self) -> int:
         """Return how many bytes the store's disk can still take."""
         folder = self.root
         while not folder.exists():
             folder = folder.parent
         return shutil.disk_usage(folder).free
+
+
+def parts_in(folder: Path) -> Iterator[tuple[Path, str]]:
+    """Yield each temporary file of a folder with the name of the process that was writing it."""
+    if folder.is_dir():
+        for path in folder.iterdir():
+            if match := _PART.match(path.name):
+                yield path, match["owner"]
 
 
 def sha256_of(path: Path) -> str:

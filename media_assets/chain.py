@@ -6,7 +6,7 @@ What each step asks for is in ``steps.py``, what is already there in ``standing.
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from functools import partial
@@ -26,10 +26,12 @@ from media_assets.errors import (
 )
 from media_assets.film import StepResult
 from media_assets.ledger import Ledger
+from media_assets.ledger.budgets import Cap
 from media_assets.ledger.prompts import FinishedStep
 from media_assets.media.judge import judge_audio, judge_film, judge_image, judge_video
 from media_assets.media.length import film_length_s
 from media_assets.plan import Planner
+from media_assets.pricing import to_micro_usd
 from media_assets.prompt import Prompt, Step
 from media_assets.purchase import Judge, Order, Purchased, Purchasing
 from media_assets.request import GenerationRequest
@@ -54,6 +56,7 @@ class ChainContext:
 
     prompt: Prompt
     plan_id: str
+    caps: Sequence[Cap]
     standings: Mapping[Step, Standing]
     planner: Planner
     ledger: Ledger
@@ -169,7 +172,7 @@ class Chain:
         for position, spec in enumerate(route):
             rest = route[position + 1 :]
             try:
-                draft, purchased = await self._ask(step, spec, made)
+                draft, purchased = await self._ask(step, spec, made, is_fallback=position > 0)
             except MediaAssetsError as error:
                 if not rest or not _moves_on(error, rest[0]):
                     raise
@@ -180,11 +183,18 @@ class Chain:
         message = f"the route of the step {step} is empty"
         raise PlanError.of(message, [])
 
-    async def _ask(self, step: Step, spec: ModelSpec, made: Mapping[Step, StepResult]) -> tuple[Draft, Purchased]:
+    async def _ask(
+        self, step: Step, spec: ModelSpec, made: Mapping[Step, StepResult], *, is_fallback: bool
+    ) -> tuple[Draft, Purchased]:
         draft = self._draft(step, spec, made)
         if draft.problems:
             headline = f"{spec.id} cannot make this {step}:"
             raise PlanError.of(headline, draft.problems)
+        amount = to_micro_usd(self._at.today_price(spec))
+        if is_fallback and amount:
+            # The plan reserved the first model's worst case only.
+            reserve = self._at.ledger.prompts.reserve_fallback
+            await in_thread(reserve, self._at.plan_id, step, amount, self._at.caps)
         purchased = await self._buy(spec, draft.request, made)
         if step is Step.AUDIO and Step.VIDEO in made and spec.recovery is Recovery.FREE:
             return await self._match_again(spec, draft, purchased, made)

@@ -3,34 +3,36 @@
 Planning reads the ledger and the disk, writes nothing and sends nothing.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import date
 from decimal import Decimal
 from typing import Any
 
 from media_assets.artifact import ArtifactStore
-from media_assets.catalog import Catalog, ModelSpec
-from media_assets.errors import ConfigurationError, ConformError, FfmpegError, PlanError, Problem
+from media_assets.catalog import DEFAULT_ROUTES, Catalog, ModelSpec
+from media_assets.errors import ConfigurationError, ConformError, PlanError, Problem
 from media_assets.ledger import Ledger
-from media_assets.ledger.purchases import PurchaseState
-from media_assets.media._ffmpeg import ffmpeg_path
+from media_assets.ledger.rows import PurchaseState
+from media_assets.media.ffmpeg_features import ffmpeg_problem
 from media_assets.media.length import film_length_s
 from media_assets.pricing import estimate_usd
 from media_assets.prompt import Prompt, Scalar, Step
 from media_assets.standing import Standing
-from media_assets.steps import Draft, draft_audio, draft_image, draft_merged, draft_video, expected_voice_s
+from media_assets.steps import Draft, draft_audio, draft_image, draft_merged, draft_video
 
 
 @dataclass(frozen=True, kw_only=True)
 class PlanSettings:
     """What a plan is made under."""
 
-    routes: Mapping[Step, list[str]]
-    match_clip: bool
+    routes: Mapping[Step, Sequence[str]] = field(default_factory=lambda: DEFAULT_ROUTES)
+    match_clip: bool = False
     """Whether the voice waits for the clip and is spoken as long as it (``audio_timing: after_video``)."""
-    min_image_side_px: int
-    min_free_bytes: int
+    min_image_side_px: int = 512
+    """A smaller picture is not built on."""
+    min_free_bytes: int = 512 * 10**6
+    """Disk that must be free before anything is made."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,13 +78,13 @@ class Plan:
             "problems": [
                 {"step": problem.where, "field": problem.field, "message": problem.message} for problem in self.problems
             ],
-            "estimate_usd": {"min": "0", "max": str(self.estimate_usd)},
+            "estimate_usd": {"min": "0", "max": format(self.estimate_usd, "f")},
             "steps": [
                 {
                     "step": str(step.step),
                     "model": step.model,
                     "params": dict(step.params),
-                    "estimate_usd": str(step.estimate_usd),
+                    "estimate_usd": format(step.estimate_usd, "f"),
                     "cached": step.cached,
                     "in_flight": step.in_flight,
                     "duration_s": step.duration_s,
@@ -101,7 +103,7 @@ class Planner:
         self._ledger = ledger
         self._store = store
 
-    def route(self, prompt: Prompt, step: Step) -> list[str]:
+    def route(self, prompt: Prompt, step: Step) -> Sequence[str]:
         """Return the models of a step, in order: the prompt's own route, else the configured one."""
         if step is Step.AUDIO and prompt.script is None:
             # Nothing to say: whatever voice is configured, a silent track needs none.
@@ -124,14 +126,14 @@ class Planner:
             standing = standings[step]
             if standing.row is None:
                 problems += draft.problems
+            if len(drafts) < len(Step):
+                continue
             try:
                 steps.append(self._planned(step, draft, standing, today))
             except ConfigurationError as error:
                 problems.append(Problem(step, "model", error.message))
         if not (standings[Step.IMAGE].row and standings[Step.VIDEO].row):
             problems += self._size_problems(prompt)
-        if not standings[Step.MERGED].row:
-            problems += _fit_problems(prompt, drafts)
         return Plan(key=prompt.key, steps=tuple(steps), problems=tuple(dict.fromkeys(problems)))
 
     def _drafts(self, prompt: Prompt, standings: Mapping[Step, Standing]) -> tuple[dict[Step, Draft], list[Problem]]:
@@ -144,20 +146,28 @@ class Planner:
                     specs.setdefault(step, self.catalog.get(model, step=step))
                 except ConfigurationError as error:
                     problems.append(Problem(step, "route", error.message))
-        if len(specs) < len(Step):
-            return {}, problems
+        drafts: dict[Step, Draft] = {}
 
-        def key(draft: Draft) -> str:
-            row = standings[draft.request.step].row
-            return row.request_key if row is not None else draft.request.key
+        def key(step: Step) -> str:
+            row = standings[step].row
+            if row is not None:
+                return row.request_key
+            return drafts[step].request.key if step in drafts else ""
 
-        image = draft_image(prompt, specs[Step.IMAGE])
-        video = draft_video(prompt, specs[Step.VIDEO], voice=specs[Step.AUDIO], image_key=key(image))
-        audio = draft_audio(
-            prompt, specs[Step.AUDIO], clip_s=video.length_s or 0.0, match_clip=self.settings.match_clip
-        )
-        merged = draft_merged(prompt, specs[Step.MERGED], video_key=key(video), audio_key=key(audio))
-        return {Step.IMAGE: image, Step.VIDEO: video, Step.AUDIO: audio, Step.MERGED: merged}, problems
+        # What a missing model would have made is left out; what can be said of the other steps is said all the same.
+        if Step.IMAGE in specs:
+            drafts[Step.IMAGE] = draft_image(prompt, specs[Step.IMAGE])
+        if Step.VIDEO in specs:
+            voice = specs.get(Step.AUDIO)
+            drafts[Step.VIDEO] = draft_video(prompt, specs[Step.VIDEO], voice=voice, image_key=key(Step.IMAGE))
+        clip_s = drafts[Step.VIDEO].length_s if Step.VIDEO in drafts else None
+        if Step.AUDIO in specs:
+            match_clip = self.settings.match_clip and clip_s is not None
+            drafts[Step.AUDIO] = draft_audio(prompt, specs[Step.AUDIO], clip_s=clip_s or 0.0, match_clip=match_clip)
+        if Step.MERGED in specs:
+            merged = draft_merged(prompt, specs[Step.MERGED], video_key=key(Step.VIDEO), audio_key=key(Step.AUDIO))
+            drafts[Step.MERGED] = _with_length(prompt, merged, drafts)
+        return drafts, problems
 
     def _planned(self, step: Step, draft: Draft, standing: Standing, today: date) -> PlannedStep:
         row = standing.row or self._ledger.purchases.get(draft.request.key)
@@ -181,10 +191,8 @@ class Planner:
         if free < needed:
             fault = f"{free // 10**6} MB are free at {self._store.root}, {needed // 10**6} MB are needed (min_free_mb)"
             problems.append(Problem("", "disk", fault))
-        try:
-            ffmpeg_path()
-        except (FfmpegError, RuntimeError) as error:
-            problems.append(Problem("", "ffmpeg", f"there is none to run: {error}"))
+        if no_ffmpeg := ffmpeg_problem():
+            problems.append(Problem("", "ffmpeg", no_ffmpeg))
         return problems
 
     def _size_problems(self, prompt: Prompt) -> list[Problem]:
@@ -196,12 +204,13 @@ class Planner:
         return [Problem(Step.IMAGE, "size_px", fault)]
 
 
-def _fit_problems(prompt: Prompt, drafts: Mapping[Step, Draft]) -> list[Problem]:
-    if prompt.script is None or Step.VIDEO not in drafts:
-        return []
-    video, audio = drafts[Step.VIDEO], drafts[Step.AUDIO]
+def _with_length(prompt: Prompt, merged: Draft, drafts: Mapping[Step, Draft]) -> Draft:
+    """Return the film's draft with its expected length, or with the reason why clip and voice cannot be one."""
+    if Step.VIDEO not in drafts or Step.AUDIO not in drafts:
+        return merged
+    clip_s = drafts[Step.VIDEO].length_s or 1.0
+    voice_s = None if prompt.script is None else drafts[Step.AUDIO].length_s
     try:
-        film_length_s(prompt.fit, clip_s=video.length_s or 1.0, voice_s=expected_voice_s(prompt.script, audio.spec))
+        return replace(merged, length_s=film_length_s(prompt.fit, clip_s=clip_s, voice_s=voice_s).film_s)
     except ConformError as error:
-        return [Problem(Step.MERGED, "fit", error.message)]
-    return []
+        return replace(merged, problems=(*merged.problems, Problem(Step.MERGED, "fit", error.message)))

@@ -22,6 +22,7 @@ from media_assets.artifact import Artifact, ArtifactStore, MediaInfo
 from media_assets.catalog import ModelSpec, Recovery
 from media_assets.crash_points import crash_point
 from media_assets.errors import (
+    Billed,
     JudgeError,
     MediaAssetsError,
     OutputLostError,
@@ -31,8 +32,10 @@ from media_assets.errors import (
     UnknownOutcomeError,
 )
 from media_assets.ledger import Ledger
-from media_assets.ledger.purchases import Busy, Claim, PurchaseRow, PurchaseState
+from media_assets.ledger.purchases import Busy, Claim
+from media_assets.ledger.rows import PurchaseRow, PurchaseState
 from media_assets.media.probe import probe
+from media_assets.prediction import Prediction
 from media_assets.pricing import from_micro_usd, to_micro_usd
 from media_assets.providers.transport import Transport
 from media_assets.request import GenerationRequest
@@ -43,6 +46,8 @@ _log = logging.getLogger(__name__)
 _FIRST_WAIT_S, _LONGEST_WAIT_S = 0.02, 0.5
 _PROGRESS_EVERY_S = 2.0
 """How often the fraction done is written to the ledger: often enough for people, rarely enough for the disk."""
+
+_STOPPED = "stopped before it was done; run again to go on."
 
 Judge = Callable[[Path, MediaInfo], None]
 """Raises JudgeError for a file that is not good enough to build on."""
@@ -161,6 +166,7 @@ class Purchasing:
             found = await in_thread(claim)
         except asyncio.CancelledError:
             if claimed and isinstance(claimed[0], Claim):
+                await self._release(claimed[0], None)
                 self._ledger.purchases.leave(claimed[0])
             raise
         if isinstance(found, Claim):
@@ -174,7 +180,7 @@ class Purchasing:
             scratch.mkdir(parents=True)
             if kept := await self._already_there(claim):
                 return kept
-            self._refuse_undecided(claim, order)
+            await self._refuse_undecided(claim, order)
             return await self._submit_and_store(claim, order, scratch, token)
         finally:
             self._ledger.purchases.leave(claim)
@@ -190,7 +196,7 @@ class Purchasing:
         await in_thread(self._ledger.purchases.restore, claim)
         return Purchased.from_row(row, spent_micro_usd=0, cached=True)
 
-    def _refuse_undecided(self, claim: Claim, order: Order) -> None:
+    async def _refuse_undecided(self, claim: Claim, order: Order) -> None:
         """A paid submission whose process died is never sent again on a guess."""
         if claim.found is None or not claim.found.is_open or claim.found is PurchaseState.RESERVED:
             return
@@ -202,34 +208,22 @@ class Purchasing:
         error = UnknownOutcomeError(
             message, request_key=claim.request_key, model=order.spec.id, prediction_id=claim.prediction_id
         )
-        self._ledger.purchases.write_unknown(claim, error)
+        await in_thread(self._ledger.purchases.write_unknown, claim, error)
         raise error
 
     async def _submit_and_store(self, claim: Claim, order: Order, scratch: Path, token: str) -> Purchased:
-        ledger = self._ledger.purchases
-        attempt = await in_thread(ledger.write_intent, claim)
+        attempt = await self._write_intent(claim)
         crash_point("intent_written")
         started = time.monotonic()
-        settled = False
+        prediction = await self._submit(claim, order, attempt, scratch)
+        crash_point("settled")
         try:
-            prediction = await self._transport.submit(
-                order.request,
-                inputs=order.inputs,
-                scratch=scratch,
-                deadline_s=order.spec.run_deadline_s,
-                tell=self._teller(claim, order),
-            )
-            crash_point("submitted")
-            cost_micro_usd = to_micro_usd(order.estimate_usd)
-            await in_thread(ledger.write_submitted, claim, attempt, prediction, cost_micro_usd=cost_micro_usd)
-            settled = True
-            crash_point("settled")
             path = await self._transport.fetch(prediction)
             info = await in_thread(probe, path)
             made = await in_thread(self._store.put, path, info, owner=self._ledger.owner.id, token=token)
             failed = await in_thread(_verdict, order.judge, path, info)
             await in_thread(
-                ledger.write_stored,
+                self._ledger.purchases.write_stored,
                 claim,
                 made,
                 notes=prediction.notes,
@@ -237,30 +231,81 @@ class Purchasing:
                 failed=failed,
             )
             crash_point("artifact_recorded")
-        except asyncio.CancelledError:
-            stopped = StoppedError("stopped before it was done; run again to go on.")
-            await self._give_up(claim, order, attempt, stopped, settled=settled)
-            raise
-        except MediaAssetsError as error:
-            await self._give_up(claim, order, attempt, error, settled=settled)
+        except (asyncio.CancelledError, MediaAssetsError) as error:
+            # What is paid for but not yet stored stays open, so that a rerun never buys it again.
+            if order.spec.recovery is Recovery.FREE:
+                await self._record_failure(claim, order, attempt, error)
             raise
         if failed is not None:
             raise failed
-        row = await in_thread(ledger.get, claim.request_key)
+        row = await in_thread(self._ledger.purchases.get, claim.request_key)
         if row is None:
             message = f"purchase {claim.request_key[:12]} vanished from the ledger"
             raise OutputLostError(message, request_key=claim.request_key)
         _log.info("bought %s from %s", claim.request_key[:12], order.spec.id)
-        return Purchased.from_row(row, spent_micro_usd=cost_micro_usd, cached=False)
+        return Purchased.from_row(row, spent_micro_usd=to_micro_usd(order.estimate_usd), cached=False)
 
-    async def _give_up(
-        self, claim: Claim, order: Order, attempt: str, error: MediaAssetsError, *, settled: bool
-    ) -> None:
-        """Record why it ended. What is paid for but not yet stored stays open, so that a rerun stores it."""
-        if settled and order.spec.recovery is not Recovery.FREE:
-            return
-        outcome = "interrupted" if isinstance(error, StoppedError) else "failed"
-        await in_thread(self._ledger.purchases.write_failed, claim, attempt, error, outcome=outcome)
+    async def _write_intent(self, claim: Claim) -> str:
+        written: list[str] = []
+        try:
+            await in_thread(lambda: written.append(self._ledger.purchases.write_intent(claim)))
+        except asyncio.CancelledError:
+            await self._release(claim, written[0] if written else None)
+            raise
+        return written[0]
+
+    async def _submit(self, claim: Claim, order: Order, attempt: str, scratch: Path) -> Prediction:
+        """Send once, and record what came of it. **Costs money**."""
+        left: list[bool] = []
+        try:
+            prediction = await self._transport.submit(
+                order.request,
+                inputs=order.inputs,
+                scratch=scratch,
+                deadline_s=order.spec.run_deadline_s,
+                tell=self._teller(claim, order),
+                before_sending=lambda: left.append(True),
+            )
+        except (asyncio.CancelledError, MediaAssetsError) as error:
+            if left:
+                await self._record_failure(claim, order, attempt, error)
+            else:
+                await self._release(claim, attempt)
+            raise
+        crash_point("submitted")
+        await in_thread(
+            self._ledger.purchases.write_submitted,
+            claim,
+            attempt,
+            prediction,
+            cost_micro_usd=to_micro_usd(order.estimate_usd),
+        )
+        return prediction
+
+    async def _record_failure(self, claim: Claim, order: Order, attempt: str, error: BaseException) -> None:
+        """Record how an attempt that was sent has failed: free, billed, or nobody knows."""
+        stopped = not isinstance(error, MediaAssetsError)
+        known = error if isinstance(error, MediaAssetsError) else StoppedError(_STOPPED)
+        if order.spec.recovery is Recovery.FREE:
+            outcome = "interrupted" if isinstance(known, StoppedError) else "failed"
+            await in_thread(self._ledger.purchases.write_failed, claim, attempt, known, outcome=outcome)
+        elif stopped or known.billed is Billed.UNKNOWN:
+            await in_thread(self._ledger.purchases.write_unknown, claim, known, token=attempt)
+        else:
+            cost_micro_usd = to_micro_usd(order.estimate_usd) if known.billed is Billed.YES else 0
+            await in_thread(
+                self._ledger.purchases.write_failed,
+                claim,
+                attempt,
+                known,
+                outcome="failed",
+                cost_micro_usd=cost_micro_usd,
+            )
+
+    async def _release(self, claim: Claim, attempt: str | None) -> None:
+        """Record that nothing was sent; the next run begins anew."""
+        stopped = StoppedError(_STOPPED)
+        await in_thread(self._ledger.purchases.write_failed, claim, attempt, stopped, outcome="interrupted")
 
     def _teller(self, claim: Claim, order: Order) -> Callable[[float], None]:
         written = time.monotonic()

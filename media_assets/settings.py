@@ -1,14 +1,20 @@
 """Every option of the project, in one object, with its unit and default. Only ``cli/`` and ``defs/`` read it."""
 
+from decimal import Decimal
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import platformdirs
 from pydantic import BeforeValidator, Field, ValidationError
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from media_assets.catalog import DEFAULT_ROUTES
 from media_assets.errors import ConfigurationError
 from media_assets.prompt import Step
+
+if TYPE_CHECKING:
+    from media_assets.plan import PlanSettings
+    from media_assets.studio import StudioOptions
 
 STATE_FOLDER = ".media_assets"
 _MARKER = "workspace.yaml"
@@ -30,11 +36,11 @@ class Settings(BaseSettings):
     """The folder of all state. None: see :func:`find_home`."""
     ledger_url: str | None = None
     """A Postgres or SQLite URL in place of ``<home>/ledger.db``."""
-    route_image: Route = ["local:landscape"]
+    route_image: Route = list(DEFAULT_ROUTES[Step.IMAGE])
     """Models for the picture, in order, comma-separated."""
-    route_video: Route = ["local:ken-burns"]
+    route_video: Route = list(DEFAULT_ROUTES[Step.VIDEO])
     """Models for the clip."""
-    route_audio: Route = ["local:piper"]
+    route_audio: Route = list(DEFAULT_ROUTES[Step.AUDIO])
     """Models for the voice."""
     audio_timing: Literal["parallel", "after_video"] = "parallel"
     """``after_video`` waits for the clip and chooses the voice's speed so that both last equally long, within 10 %."""
@@ -47,14 +53,33 @@ class Settings(BaseSettings):
     max_in_flight: int = Field(default=8, ge=1)
     """Prompts worked on at once."""
 
-    def routes(self) -> dict[Step, list[str]]:
-        """Return the configured route of every step; the film is always put together here."""
-        return {
-            Step.IMAGE: self.route_image,
-            Step.VIDEO: self.route_video,
-            Step.AUDIO: self.route_audio,
-            Step.MERGED: ["local:merge"],
-        }
+    def plan_settings(self) -> "PlanSettings":
+        """Return what concerns plans."""
+        # Commands that only look things up do without the planner and all it imports.
+        from media_assets.plan import PlanSettings  # noqa: PLC0415
+
+        return PlanSettings(
+            routes={
+                **DEFAULT_ROUTES,
+                Step.IMAGE: self.route_image,
+                Step.VIDEO: self.route_video,
+                Step.AUDIO: self.route_audio,
+            },
+            match_clip=self.audio_timing == "after_video",
+            min_image_side_px=self.min_image_side_px,
+            min_free_bytes=self.min_free_mb * 10**6,
+        )
+
+    def studio_options(self) -> "StudioOptions":
+        """Return what a studio is opened with."""
+        from media_assets.studio import StudioOptions  # noqa: PLC0415 - as above
+
+        return StudioOptions(
+            ledger_url=self.ledger_url,
+            plan=self.plan_settings(),
+            max_cost_usd=Decimal(self.max_cost_usd) if self.max_cost_usd is not None else None,
+            max_in_flight=self.max_in_flight,
+        )
 
 
 def load_settings() -> Settings:
@@ -81,7 +106,17 @@ def find_home(settings: Settings, start: Path) -> Path:
     one project never mean two ledgers.
     """
     if settings.home is not None:
-        return settings.home.expanduser().absolute()
+        try:
+            home = settings.home.expanduser()
+        except RuntimeError as error:
+            message = f"MEDIA_ASSETS_HOME is {str(settings.home)!r}: there is no such user. Write the folder in full."
+            raise ConfigurationError(message) from error
+        if not home.is_absolute():
+            message = (
+                f"MEDIA_ASSETS_HOME is {str(home)!r}: write it in full, or every working directory has its own ledger."
+            )
+            raise ConfigurationError(message)
+        return home
     for folder in (start.absolute(), *start.absolute().parents):
         if (folder / _MARKER).is_file() or (folder / STATE_FOLDER).is_dir():
             return folder / STATE_FOLDER

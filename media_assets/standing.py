@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from media_assets.artifact import Artifact, ArtifactStore
 from media_assets.ledger import Ledger
 from media_assets.ledger.prompts import FinishedStep
-from media_assets.ledger.purchases import PurchaseRow
+from media_assets.ledger.rows import PurchaseRow
 from media_assets.prompt import Prompt, Step
 
 MADE_FROM: Mapping[Step, tuple[Step, ...]] = {

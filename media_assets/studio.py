@@ -8,7 +8,7 @@ import contextlib
 import logging
 import secrets
 from collections.abc import AsyncGenerator, Callable, Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -26,13 +26,14 @@ from media_assets.pricing import estimate_usd, to_micro_usd
 from media_assets.prompt import Prompt, Step
 from media_assets.providers.transport import Transport
 from media_assets.purchase import Purchasing
-from media_assets.settings import Settings
 from media_assets.standing import Standing, Standings, missing_steps
 from media_assets.threads import in_thread
 
 _log = logging.getLogger(__name__)
 
 ALL_STEPS = frozenset(Step)
+
+_FILMS = "films"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,6 +68,21 @@ class MakeOptions:
     """Where the prompts came from, for people."""
     pinned: bool = False
     """Whether the prompts were read from the ledger, so that they are not pinned anew."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class StudioOptions:
+    """What a studio is opened with; ``settings.py`` reads the same from the environment."""
+
+    ledger_url: str | None = None
+    """A Postgres or SQLite URL in place of ``<home>/ledger.db``."""
+    plan: PlanSettings = field(default_factory=PlanSettings)
+    max_cost_usd: Decimal | None = None
+    """Cap on what one prompt may cost, for prompts that name none of their own."""
+    max_in_flight: int = 8
+    """Prompts worked on at once."""
+    local_concurrency: int | None = None
+    """Local models at work at once; None: as many as there are cores."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -221,6 +237,7 @@ class Studio:
             ChainContext(
                 prompt=prompt,
                 plan_id=plan_id,
+                caps=self._caps(prompt),
                 standings=make.standings,
                 planner=self.planner,
                 ledger=self.ledger,
@@ -250,14 +267,14 @@ class Studio:
 
     def _export(self, key: str, merged: Artifact) -> Path:
         """Put the film where people look for it; left alone when it is there already."""
-        target = self.home / "films" / f"{key}.mp4"
+        target = self.home / _FILMS / f"{key}.mp4"
         source = self.store.local_path(merged)
         with contextlib.suppress(FileNotFoundError):
             there, wanted = target.stat(), source.stat()
             # The copy carries its source's time, so that an unchanged film is known without reading it.
             if (there.st_size, there.st_mtime_ns) == (wanted.st_size, wanted.st_mtime_ns):
                 return target
-        self.store.export(merged, target)
+        self.store.export(merged, target, owner=self.ledger.owner.id)
         return target
 
     def _caps(self, prompt: Prompt) -> list[Cap]:
@@ -280,44 +297,29 @@ def _today() -> date:
 
 @contextlib.contextmanager
 def open_studio(
-    home: Path,
-    settings: Settings | None = None,
-    *,
-    local_concurrency: int | None = None,
-    today: Callable[[], date] = _today,
+    home: Path, options: StudioOptions | None = None, *, today: Callable[[], date] = _today
 ) -> Iterator[Studio]:
     """Open a studio on a folder of state, and clean up after processes that died there.
 
     Args:
         home: The folder of all state; made if it is not there.
-        settings: Options; None reads none from the environment and takes the defaults.
-        local_concurrency: Local models at work at once; None: as many as there are cores.
+        options: None takes the defaults; nothing is read from the environment.
         today: Decides which prices are in force.
 
     Raises:
         MediaAssetsError: The home, the ledger or the catalog cannot be used.
     """
-    chosen = settings or Settings.model_construct()
+    chosen = options or StudioOptions()
     store = ArtifactStore(home / "artifacts")
     with open_ledger(home, chosen.ledger_url) as ledger:
-        ledger.sweep(store)
+        ledger.sweep(store.root, home / _FILMS)
         yield Studio(
             home=home,
             ledger=ledger,
             store=store,
-            transport=Transport(local_concurrency=local_concurrency),
-            planner=Planner(
-                catalog=load_catalog(),
-                ledger=ledger,
-                store=store,
-                settings=PlanSettings(
-                    routes=chosen.routes(),
-                    match_clip=chosen.audio_timing == "after_video",
-                    min_image_side_px=chosen.min_image_side_px,
-                    min_free_bytes=chosen.min_free_mb * 10**6,
-                ),
-            ),
-            max_cost_usd=Decimal(chosen.max_cost_usd) if chosen.max_cost_usd is not None else None,
+            transport=Transport(local_concurrency=chosen.local_concurrency),
+            planner=Planner(catalog=load_catalog(), ledger=ledger, store=store, settings=chosen.plan),
+            max_cost_usd=chosen.max_cost_usd,
             max_in_flight=chosen.max_in_flight,
             today=today,
         )

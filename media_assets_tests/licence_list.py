@@ -22,9 +22,8 @@ def licence_of(name: str) -> str | None:
         facts = metadata(name)
     except PackageNotFoundError:
         return None
-    expression = facts.get("License-Expression")
-    if expression:
-        return str(expression)
+    if "License-Expression" in facts:
+        return str(facts["License-Expression"])
     classifiers = [
         value.rpartition(" :: ")[2]
         for value in facts.get_all("Classifier") or []
@@ -32,7 +31,7 @@ def licence_of(name: str) -> str | None:
     ]
     if classifiers:
         return ", ".join(sorted(classifiers))
-    words = str(facts.get("License") or "").strip().splitlines()
+    words = (str(facts["License"]) if "License" in facts else "").strip().splitlines()
     return words[0][:_LONGEST] if words and words[0] != "UNKNOWN" else "not stated"
 
 

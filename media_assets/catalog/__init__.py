@@ -5,8 +5,9 @@ what a request costs in ``pricing.py``.
 """
 
 import difflib
+import math
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import date
 from decimal import Decimal
 from enum import StrEnum
@@ -19,6 +20,14 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 
 from media_assets.errors import CatalogError, Problem, UnknownModelError
 from media_assets.prompt import Scalar, Step
+
+DEFAULT_ROUTES: Mapping[Step, tuple[str, ...]] = {
+    Step.IMAGE: ("local:landscape",),
+    Step.VIDEO: ("local:ken-burns",),
+    Step.AUDIO: ("local:piper",),
+    Step.MERGED: ("local:merge",),
+}
+"""What is asked, in order, where neither the prompt nor a setting says: free, without key or network."""
 
 
 class Recovery(StrEnum):
@@ -74,30 +83,50 @@ class ParamSpec(_Entry):
         if isinstance(typed, int | float) and not isinstance(typed, bool):
             low, high = self.min, self.max
             if (low is not None and typed < low) or (high is not None and typed > high):
-                message = f"must be from {low:g} to {high:g}, not {typed:g}"
+                message = f"must be {_range(low, high)}, not {typed:g}"
                 raise ValueError(message)
         return typed
 
     def _typed(self, value: Scalar) -> Scalar:
-        text = str(value).strip()
-        try:
-            if self.type == "string":
-                return str(value)
-            if self.type == "boolean":
-                return {"true": True, "false": False}[text.lower()]
-            if isinstance(value, bool):
-                raise ValueError  # noqa: TRY301 - caught below, where the message is made
-            number = float(text)
-            if self.type == "integer":
-                if number != int(number):
-                    raise ValueError  # noqa: TRY301
-                return int(number)
-            if not abs(number) < float("inf"):
-                raise ValueError  # noqa: TRY301
-            return number
-        except (ValueError, KeyError, OverflowError):
-            message = f"must be a {self.type}, not {value!r}"
-            raise ValueError(message) from None
+        typed = _READERS[self.type](value)
+        if typed is None:
+            message = f"must be {'an' if self.type == 'integer' else 'a'} {self.type}, not {value!r}"
+            raise ValueError(message)
+        return typed
+
+
+def _as_number(value: Scalar) -> float | None:
+    if isinstance(value, bool):
+        return None
+    try:
+        number = float(str(value).strip())
+    except ValueError:
+        return None
+    return number if math.isfinite(number) else None
+
+
+def _as_integer(value: Scalar) -> int | None:
+    number = _as_number(value)
+    return int(number) if number is not None and number == int(number) else None
+
+
+def _as_boolean(value: Scalar) -> bool | None:
+    return {"true": True, "false": False}.get(str(value).strip().lower())
+
+
+_READERS: Mapping[str, Callable[[Scalar], Scalar | None]] = {
+    "boolean": _as_boolean,
+    "integer": _as_integer,
+    "number": _as_number,
+    "string": str,
+}
+"""Parameter types; texts are read too, because they come from CSV and the command line."""
+
+
+def _range(low: float | None, high: float | None) -> str:
+    if low is None or high is None:
+        return f"at most {high:g}" if low is None else f"at least {low:g}"
+    return f"from {low:g} to {high:g}"
 
 
 class LengthRange(_Entry):
@@ -114,7 +143,7 @@ class PriceRow(_Entry):
     model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
 
     from_day: date = Field(alias="from")
-    usd: Annotated[Decimal, BeforeValidator(lambda value: value if isinstance(value, str) else None)]
+    usd: Annotated[Decimal, BeforeValidator(lambda value: value if isinstance(value, str) else None), Field(ge=0)]
     """A string in the file, so that it is read as Decimal."""
     per: Meter
     source: str

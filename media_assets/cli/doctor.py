@@ -146,8 +146,6 @@ def _home(place: Place) -> Finding:
     home, source = place.home, f"the nearest project folder, {place.home.parent}"
     if place.settings.home is not None:
         source = "MEDIA_ASSETS_HOME"
-        if not place.settings.home.expanduser().is_absolute():
-            return _warn("home", f"{home}: MEDIA_ASSETS_HOME is relative, so every working directory has its own")
     elif home == platformdirs.user_data_path("media_assets").absolute():
         source = "the platform's folder for user data"
     parent = _nearest(home)

@@ -170,7 +170,7 @@ async def _export(studio: Studio, film: Film, out: Path) -> None:
     if merged is None:
         return
     try:
-        await in_thread(studio.store.export, merged, out)
+        await in_thread(studio.store.export, merged, out, owner=studio.ledger.owner.id)
         film.path = out
     except MediaAssetsError as error:
         film.error = error

@@ -14,7 +14,7 @@ from media_assets.cli.opening import Place, find_place, ledger_of
 from media_assets.cli.output import print_json, print_text, say, table
 from media_assets.errors import ConfigurationError
 from media_assets.ledger import Ledger
-from media_assets.ledger.purchases import PurchaseRow, PurchaseState
+from media_assets.ledger.rows import PurchaseRow, PurchaseState
 from media_assets.pricing import from_micro_usd
 
 _COLUMNS = ("request", "prompt", "step", "model", "take", "state", "estimate (USD)", "cost (USD)", "attempts")

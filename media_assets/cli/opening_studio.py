@@ -17,7 +17,7 @@ def studio_of(place: Place) -> Iterator[Studio]:
     """
     with contextlib.ExitStack() as stack:
         try:
-            studio = stack.enter_context(open_studio(place.home, place.settings))
+            studio = stack.enter_context(open_studio(place.home, place.settings.studio_options()))
         except OSError as error:
             reason = error.strerror or error
             message = f"opening {place.home}: {reason}. Set MEDIA_ASSETS_HOME to a folder you can write."

@@ -13,7 +13,7 @@ from media_assets.cli.film_report import usd
 from media_assets.cli.opening import Place, find_place, ledger_of
 from media_assets.cli.output import clean, print_json, print_text, say, shorten, table
 from media_assets.ledger import Ledger
-from media_assets.plan import Planner, PlanSettings
+from media_assets.plan import Planner
 from media_assets.prompt import Step
 from media_assets.status import PromptStatus, Statuses, StepStatus
 
@@ -61,18 +61,8 @@ def _near(key: str, known: list[str]) -> str:
 
 
 def _planner(place: Place, ledger: Ledger) -> Planner:
-    settings = place.settings
-    return Planner(
-        catalog=load_catalog(),
-        ledger=ledger,
-        store=place.store,
-        settings=PlanSettings(
-            routes=settings.routes(),
-            match_clip=settings.audio_timing == "after_video",
-            min_image_side_px=settings.min_image_side_px,
-            min_free_bytes=0,
-        ),
-    )
+    settings = place.settings.plan_settings()
+    return Planner(catalog=load_catalog(), ledger=ledger, store=place.store, settings=settings)
 
 
 def _one(status: PromptStatus) -> Iterator[str | Text | Table]:

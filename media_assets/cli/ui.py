@@ -52,7 +52,7 @@ def _program(name: str) -> str:
 
 def _pin_folder(folder: Path, home: Path) -> None:
     files = sorted(path for path in folder.glob("*") if path.suffix.lower() in _PROMPT_SUFFIXES)
-    with open_studio(home, load_settings()) as studio:
+    with open_studio(home, load_settings().studio_options()) as studio:
         for path in files:
             try:
                 studio.ledger.prompts.pin(read_prompts(path), source=str(path))

@@ -16,7 +16,7 @@ from media_assets.studio import open_studio
 def main() -> None:
     """Add the partitions that are missing, and say how many there are."""
     settings = load_settings()
-    with open_studio(find_home(settings, Path.cwd()), settings) as studio:
+    with open_studio(find_home(settings, Path.cwd()), settings.studio_options()) as studio:
         keys = studio.ledger.prompts.keys()
     with dg.DagsterInstance.get() as instance:
         added = add_partitions(instance, keys)

@@ -2,6 +2,7 @@
 
 import contextlib
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import dagster as dg
@@ -36,7 +37,6 @@ def opened_studio(store: StoreResource, ledger: LedgerResource, local: LocalReso
     """Open the studio that the resources describe; what they leave empty comes from the settings."""
     settings = load_settings()
     home = Path(store.home).expanduser().absolute() if store.home else find_home(settings, Path.cwd())
-    if ledger.url:
-        settings = settings.model_copy(update={"ledger_url": ledger.url})
-    with open_studio(home, settings, local_concurrency=local.concurrency or None) as studio:
+    options = replace(settings.studio_options(), local_concurrency=local.concurrency or None)
+    with open_studio(home, replace(options, ledger_url=ledger.url or options.ledger_url)) as studio:
         yield studio

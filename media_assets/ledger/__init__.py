@@ -6,10 +6,11 @@ Open it with :func:`open_ledger`. The protocol's writes are in ``purchases.py``,
 
 import shutil
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Self
 
-from media_assets.artifact import ArtifactStore
+from media_assets.artifact import parts_in
 from media_assets.ledger.database import Database, ledger_url
 from media_assets.ledger.ownership import Owner
 from media_assets.ledger.prompts import Prompts
@@ -30,10 +31,11 @@ class Ledger:
         """Name a folder for the files of one piece of work; what a dead owner left in its own is swept."""
         return self.scratch_root / self.owner.id / token
 
-    def sweep(self, store: ArtifactStore) -> None:
-        """Clean up after processes that died: their plans, temporary files and lock files."""
+    def sweep(self, *folders: Path) -> None:
+        """Clean up after processes that died: their plans, lock files, and temporary files in these folders."""
+        self.purchases.release_dead()
         self.prompts.close_dead_plans()
-        for part, owner in store.parts():
+        for part, owner in chain.from_iterable(map(parts_in, folders)):
             if not self.owner.is_alive(owner):
                 part.unlink(missing_ok=True)
         if self.scratch_root.is_dir():

@@ -107,9 +107,10 @@ def settle(connection: sa.Connection, *, request_key: str, cost_micro_usd: int) 
     connection.execute(sa.delete(reservation).where(reservation.c.request_key == request_key))
 
 
-def free_plan(connection: sa.Connection, plan_id: str) -> None:
-    """Give back what a plan reserved and no purchase took over."""
-    _free(connection, (reservation.c.plan_id == plan_id) & reservation.c.request_key.is_(None))
+def free_plan(connection: sa.Connection, plan_id: str, step: Step | None = None) -> None:
+    """Give back what a plan reserved (for one step, or all) and no purchase took over."""
+    mine = (reservation.c.plan_id == plan_id) & reservation.c.request_key.is_(None)
+    _free(connection, mine if step is None else mine & (reservation.c.step == str(step)))
 
 
 def _free(connection: sa.Connection, which: sa.ColumnElement[bool]) -> None:

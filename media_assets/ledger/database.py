@@ -22,7 +22,9 @@ HEAD = "0001"
 """The newest migration; a test compares it with the files. An older program refuses a newer ledger."""
 
 SQLITE_OLDEST = (3, 35, 0)
+_DRIVERS = ("sqlite", "postgresql+psycopg2")
 _BUSY_TIMEOUT_MS = 30_000
+_WRITER_LOCK_ID = 0x6D656478
 _MIGRATION_LOCK_ID = 0x6D656469  # "medi": one number for every process that migrates on Postgres
 _NETWORK_FILE_SYSTEMS = {"nfs", "nfs4", "cifs", "smb3", "smbfs", "fuse.sshfs", "9p", "afpfs", "webdav"}
 
@@ -42,14 +44,21 @@ def ledger_url(setting: str | None, home: Path) -> URL:
         return URL.create("sqlite", database=str(home / "ledger.db"))
     try:
         url = make_url(setting)
-    except sa.exc.ArgumentError as error:
+    except (sa.exc.ArgumentError, ValueError):
+        # Not chained: the cause quotes the URL, and with it the password.
         message = "MEDIA_ASSETS_LEDGER_URL is not a database URL. Example: postgresql://user@host/name"
-        raise LedgerError(message) from error
+        raise LedgerError(message) from None
     if url.drivername in {"postgresql", "postgres"}:
         # SQLAlchemy 2.1 would read a bare postgresql:// as psycopg 3, which is not installed here.
         url = url.set(drivername="postgresql+psycopg2")
     if url.get_backend_name() not in {"sqlite", "postgresql"}:
         message = f"the ledger cannot be kept in {url.get_backend_name()}; use SQLite or Postgres."
+        raise LedgerError(message)
+    if url.drivername not in _DRIVERS:
+        message = f"the ledger is reached with {' or '.join(_DRIVERS)}, not with {url.drivername}."
+        raise LedgerError(message)
+    if url.get_backend_name() == "sqlite" and url.database in {None, "", ":memory:"}:
+        message = "an SQLite ledger in memory would forget what was paid; name a file: sqlite:////path/ledger.db"
         raise LedgerError(message)
     return url
 
@@ -92,6 +101,9 @@ class Database:
         "database is locked" under contention (192 of 240 against 0, measured 2026-11-22).
         """
         with self._errors_as_ours(), self.engine.begin() as connection:
+            if not self.is_sqlite:
+                # What BEGIN IMMEDIATE is on SQLite: our writers read and then write, one after the other.
+                connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_WRITER_LOCK_ID)))
             yield connection
 
     @contextlib.contextmanager
@@ -108,7 +120,8 @@ class Database:
         try:
             yield
         except sa.exc.OperationalError as error:
-            message = f"the ledger {self.where} cannot be used just now: {str(error.orig).strip()}. Run again to go on."
+            reason = str(error.orig).strip()
+            message = f"the ledger {self.where} cannot be used: {reason} Nothing was sent; run again to go on."
             raise LedgerError(message) from error
 
     def close(self) -> None:

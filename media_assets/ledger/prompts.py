@@ -167,6 +167,16 @@ class Prompts:
                 sa.update(prompt).where(prompt.c.key == key).values(status="running", error=None, updated_at=now)
             )
 
+    def reserve_fallback(self, plan_id: str, step: Step, amount_micro_usd: int, caps: Iterable[budgets.Cap]) -> None:
+        """Reserve another model's worst case for a step, in place of what no purchase took over.
+
+        Raises:
+            BudgetExceededError: A cap would be passed; nothing is reserved.
+        """
+        with self._database.write() as connection:
+            budgets.free_plan(connection, plan_id, step)
+            budgets.reserve(connection, plan_id=plan_id, amounts={step: amount_micro_usd}, caps=list(caps))
+
     def close_plan(self, plan_id: str) -> None:
         """End a plan; what it reserved and no purchase took over is free again."""
         with self._database.write() as connection:

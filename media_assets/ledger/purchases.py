@@ -11,47 +11,34 @@ Every change carries the fence of its claim; a writer whose fence is stale chang
 of the calls is in ``media_assets/purchase.py``.
 """
 
+import contextlib
 import json
 import secrets
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from enum import StrEnum
 from typing import Any
 
 import sqlalchemy as sa
 
-from media_assets.artifact import Artifact, MediaInfo
+from media_assets.artifact import Artifact
 from media_assets.catalog import Recovery
-from media_assets.errors import MediaAssetsError, PurchaseLostError, Rerun
+from media_assets.errors import Billed, MediaAssetsError, PurchaseLostError, Rerun, StoppedError
 from media_assets.ledger import budgets
 from media_assets.ledger.database import Database, utc_now
 from media_assets.ledger.ownership import Owner
-from media_assets.ledger.schema import artifact, attempt, interest, output, purchase, step
+from media_assets.ledger.rows import (
+    WITH_OUTPUT,
+    PurchaseRow,
+    PurchaseState,
+    add_artifact,
+    as_row,
+    find_row,
+    insert_purchase,
+    raise_fence,
+)
+from media_assets.ledger.schema import attempt, interest, output, purchase, step
 from media_assets.prediction import Prediction
 from media_assets.request import GenerationRequest
-
-
-class PurchaseState(StrEnum):
-    """Where a purchase stands."""
-
-    RESERVED = "RESERVED"
-    SUBMITTING = "SUBMITTING"
-    SUBMITTED = "SUBMITTED"
-    DONE = "DONE"
-    SUCCEEDED = "SUCCEEDED"
-    FAILED_FREE = "FAILED_FREE"
-    FAILED_PAID = "FAILED_PAID"
-    CANCELED = "CANCELED"
-    UNKNOWN = "UNKNOWN"
-    LOST_OUTPUT = "LOST_OUTPUT"
-
-    @property
-    def is_open(self) -> bool:
-        """Whether somebody is, or should be, at work on it."""
-        return self in _OPEN
-
-
-_OPEN = frozenset({PurchaseState.RESERVED, PurchaseState.SUBMITTING, PurchaseState.SUBMITTED, PurchaseState.DONE})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,38 +50,6 @@ class Claim:
     found: PurchaseState | None
     """The state the purchase was in; None for a new one."""
     prediction_id: str | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class PurchaseRow:
-    """A purchase as it stands in the ledger."""
-
-    request_key: str
-    prompt_key: str
-    step: str
-    provider: str
-    model: str
-    take: int
-    recovery: Recovery
-    state: PurchaseState
-    fence: int
-    owner: str
-    attempts: int
-    estimate_micro_usd: int
-    cost_micro_usd: int | None
-    prediction_id: str | None
-    progress: float | None
-    duration_s: float | None
-    notes: tuple[str, ...]
-    error: dict[str, str] | None
-    canon_json: str
-    created_at: str
-    updated_at: str
-    artifact: Artifact | None
-
-    def request(self) -> GenerationRequest:
-        """Return the request that was bought, with the parameters it was made with."""
-        return GenerationRequest.from_canonical(json.loads(self.canon_json))
 
 
 @dataclass(frozen=True)
@@ -160,7 +115,7 @@ class Purchases:
         remake: bool,
     ) -> Claim | Busy | PurchaseRow:
         with self._database.write() as connection:
-            row = _row(connection, request.key)
+            row = find_row(connection, request.key)
             if row is not None and not self._may_take(row, retry_failed=retry_failed, remake=remake):
                 if row.state.is_open:
                     return Busy()
@@ -212,39 +167,20 @@ class Purchases:
         if not keep:
             values |= {"state": PurchaseState.RESERVED, "progress": None, "error": None, "prediction_id": None}
         if row is None:
-            fence = 1
-            connection.execute(
-                sa.insert(purchase).values(
-                    request_key=request.key,
-                    prompt_key=prompt_key,
-                    step=str(request.step),
-                    provider=request.provider,
-                    account="",
-                    model=request.model,
-                    canon_json=request.canonical,
-                    take=request.take,
-                    recovery=recovery,
-                    fence=fence,
-                    attempts=0,
-                    estimate_micro_usd=estimate_micro_usd,
-                    created_at=now,
-                    **values,
-                )
-            )
+            first = {"prompt_key": prompt_key, "recovery": recovery, "estimate_micro_usd": estimate_micro_usd}
+            fence: int | None = insert_purchase(connection, request, {**values, **first, "created_at": now})
         else:
-            raised = connection.execute(
-                sa.update(purchase)
-                .where(purchase.c.request_key == request.key, purchase.c.fence == row.fence)
-                .values(fence=purchase.c.fence + 1, **values)
-                .returning(purchase.c.fence)
-            ).scalar_one_or_none()
-            if raised is None:
-                # Taken since we looked, which only Postgres allows within one transaction.
-                self._owner.leave(request.key)
-                return Busy()
-            fence = int(raised)
+            fence = raise_fence(connection, row, values)
+        if fence is None:
+            # Taken since we looked.
+            self._owner.leave(request.key)
+            return Busy()
         self._add_interest(connection, request, plan_id, now)
-        budgets.take_over(connection, plan_id=plan_id, step=request.step, request_key=request.key)
+        if keep and row is not None and row.state is PurchaseState.DONE:
+            # Settled already: what this plan reserved for it is not needed.
+            budgets.free_plan(connection, plan_id, request.step)
+        else:
+            budgets.take_over(connection, plan_id=plan_id, step=request.step, request_key=request.key)
         return Claim(
             request_key=request.key,
             fence=fence,
@@ -310,7 +246,7 @@ class Purchases:
     ) -> None:
         """Record the artifact, and whether it was judged good enough (a bad paid file is kept)."""
         with self._database.write() as connection:
-            _add_artifact(connection, made)
+            add_artifact(connection, made)
             self._set_output(connection, claim.request_key, made)
             state = PurchaseState.SUCCEEDED
             if failed is not None:
@@ -326,22 +262,49 @@ class Purchases:
             self._change(connection, claim, values)
             self._close_interest(connection, claim.request_key)
 
-    def write_failed(self, claim: Claim, token: str | None, error: MediaAssetsError, *, outcome: str) -> None:
-        """Record a failure before any output was had; what it cost, if anything, is settled."""
+    def write_failed(
+        self, claim: Claim, token: str | None, error: MediaAssetsError, *, outcome: str, cost_micro_usd: int = 0
+    ) -> None:
+        """Record a failure before any output was had, and settle what it cost.
+
+        Args:
+            claim: Whose.
+            token: The attempt's; None when none was begun.
+            error: What happened; its ``billed`` decides whether the purchase failed free or paid.
+            outcome: The attempt's outcome; ``interrupted`` leaves the purchase to be claimed again.
+            cost_micro_usd: What is billed all the same.
+        """
+        state = PurchaseState.FAILED_PAID if error.billed is Billed.YES else PurchaseState.FAILED_FREE
+        if outcome == "interrupted":
+            state = PurchaseState.CANCELED
         with self._database.write() as connection:
-            state = PurchaseState.CANCELED if outcome == "interrupted" else PurchaseState.FAILED_FREE
             record = json.dumps(error.as_dict(), ensure_ascii=False)
-            self._change(connection, claim, {"state": state, "error": record})
-            if token is not None:
-                self._close_attempt(connection, token, outcome, None)
-            budgets.settle(connection, request_key=claim.request_key, cost_micro_usd=0)
+            self._change(connection, claim, {"state": state, "error": record, "cost_micro_usd": cost_micro_usd})
+            self._close_attempt(connection, token, outcome, None)
+            budgets.settle(connection, request_key=claim.request_key, cost_micro_usd=cost_micro_usd)
             self._close_interest(connection, claim.request_key)
 
-    def write_unknown(self, claim: Claim, error: MediaAssetsError) -> None:
+    def write_unknown(self, claim: Claim, error: MediaAssetsError, *, token: str | None = None) -> None:
         """Record that the submission's outcome cannot be known; its reservation stays."""
         with self._database.write() as connection:
             record = json.dumps(error.as_dict(), ensure_ascii=False)
             self._change(connection, claim, {"state": PurchaseState.UNKNOWN, "error": record})
+            self._close_attempt(connection, token, "ambiguous", None)
+
+    def release_dead(self) -> int:
+        """Give back what dead processes had claimed and never sent; return how many purchases that were."""
+        reserved = sa.select(purchase.c.request_key, purchase.c.fence, purchase.c.owner).where(
+            purchase.c.state == PurchaseState.RESERVED
+        )
+        with self._database.read() as connection:
+            rows = connection.execute(reserved).all()
+        dead = [row for row in rows if row.owner != self._owner.id and not self._owner.is_alive(row.owner)]
+        for row in dead:
+            stopped = StoppedError("the process that had claimed it died before anything was sent.")
+            with contextlib.suppress(PurchaseLostError):
+                claim = Claim(request_key=row.request_key, fence=row.fence, found=PurchaseState.RESERVED)
+                self.write_failed(claim, None, stopped, outcome="interrupted")
+        return len(dead)
 
     def restore(self, claim: Claim) -> None:
         """Undo a claim for a remake: the lost file turned out to be there."""
@@ -357,13 +320,13 @@ class Purchases:
     def get(self, request_key: str) -> PurchaseRow | None:
         """Return one purchase by its whole request key."""
         with self._database.read() as connection:
-            return _row(connection, request_key)
+            return find_row(connection, request_key)
 
     def get_many(self, request_keys: Collection[str]) -> dict[str, PurchaseRow]:
         """Return the purchases that there are under these keys."""
         with self._database.read() as connection:
-            rows = connection.execute(_WITH_OUTPUT.where(purchase.c.request_key.in_(request_keys)))
-            return {row.request_key: _as_row(row) for row in rows}
+            rows = connection.execute(WITH_OUTPUT.where(purchase.c.request_key.in_(request_keys)))
+            return {row.request_key: as_row(row) for row in rows}
 
     def search(self, *, prompt_key: str | None = None, key_prefix: str | None = None) -> list[PurchaseRow]:
         """Return purchases, oldest first, optionally of one prompt or whose key starts so."""
@@ -374,8 +337,8 @@ class Purchases:
         if key_prefix is not None:
             which.append(purchase.c.request_key.startswith(key_prefix, autoescape=True))
         with self._database.read() as connection:
-            rows = connection.execute(_WITH_OUTPUT.where(*which).order_by(purchase.c.created_at))
-            return [_as_row(row) for row in rows]
+            rows = connection.execute(WITH_OUTPUT.where(*which).order_by(purchase.c.created_at))
+            return [as_row(row) for row in rows]
 
     def attempts(self, request_key: str) -> list[dict[str, Any]]:
         """Return every attempt of one purchase, without its token."""
@@ -408,12 +371,15 @@ class Purchases:
         cost = sa.select(purchase.c.cost_micro_usd).where(purchase.c.request_key == claim.request_key)
         return connection.execute(cost).scalar_one() or 0
 
-    def _close_attempt(self, connection: sa.Connection, token: str, outcome: str, prediction_id: str | None) -> None:
-        connection.execute(
-            sa.update(attempt)
-            .where(attempt.c.token == token)
-            .values(replied_at=utc_now(), outcome=outcome, prediction_id=prediction_id)
-        )
+    def _close_attempt(
+        self, connection: sa.Connection, token: str | None, outcome: str, prediction_id: str | None
+    ) -> None:
+        if token is not None:
+            connection.execute(
+                sa.update(attempt)
+                .where(attempt.c.token == token)
+                .values(replied_at=utc_now(), outcome=outcome, prediction_id=prediction_id)
+            )
 
     def _close_interest(self, connection: sa.Connection, request_key: str) -> None:
         connection.execute(
@@ -427,59 +393,3 @@ class Purchases:
         connection.execute(sa.insert(output).values(request_key=request_key, idx=0, sha256=made.sha256))
         # A free file that was made again may have other bytes; what was made from it stays valid under its key.
         connection.execute(sa.update(step).where(step.c.request_key == request_key).values(sha256=made.sha256))
-
-
-_WITH_OUTPUT = (
-    sa.select(purchase, artifact.c.sha256, artifact.c.info)
-    .outerjoin(output, sa.and_(output.c.request_key == purchase.c.request_key, output.c.idx == 0))
-    .outerjoin(artifact, artifact.c.sha256 == output.c.sha256)
-)
-
-
-def _row(connection: sa.Connection, request_key: str) -> PurchaseRow | None:
-    row = connection.execute(_WITH_OUTPUT.where(purchase.c.request_key == request_key)).one_or_none()
-    return None if row is None else _as_row(row)
-
-
-def _as_row(row: sa.Row[Any]) -> PurchaseRow:
-    made = None
-    if row.sha256 is not None:
-        made = Artifact(sha256=row.sha256, info=MediaInfo.from_dict(json.loads(row.info)))
-    return PurchaseRow(
-        request_key=row.request_key,
-        prompt_key=row.prompt_key,
-        step=row.step,
-        provider=row.provider,
-        model=row.model,
-        take=row.take,
-        recovery=Recovery(row.recovery),
-        state=PurchaseState(row.state),
-        fence=row.fence,
-        owner=row.owner,
-        attempts=row.attempts,
-        estimate_micro_usd=row.estimate_micro_usd,
-        cost_micro_usd=row.cost_micro_usd,
-        prediction_id=row.prediction_id,
-        progress=row.progress,
-        duration_s=row.duration_s,
-        notes=tuple(json.loads(row.notes or "[]")),
-        error=json.loads(row.error) if row.error else None,
-        canon_json=row.canon_json,
-        created_at=row.created_at,
-        updated_at=row.updated_at,
-        artifact=made,
-    )
-
-
-def _add_artifact(connection: sa.Connection, made: Artifact) -> None:
-    known = connection.execute(sa.select(artifact.c.sha256).where(artifact.c.sha256 == made.sha256)).first()
-    if known is None:
-        connection.execute(
-            sa.insert(artifact).values(
-                sha256=made.sha256,
-                size_bytes=made.info.size_bytes,
-                mime=made.info.mime,
-                info=json.dumps(made.info.as_dict()),
-                created_at=utc_now(),
-            )
-        )

@@ -100,7 +100,7 @@ attempt = sa.Table(
     sa.Column("owner", sa.String(32), nullable=False),
     sa.Column("intent_at", _Time, nullable=False, comment="before the call that spends"),
     sa.Column("replied_at", _Time),
-    sa.Column("outcome", sa.String(16), comment="accepted, not_sent, rejected, ambiguous, interrupted"),
+    sa.Column("outcome", sa.String(16), comment="accepted, failed, ambiguous, interrupted"),
     sa.Column("http_status", sa.Integer),
     sa.Column("prediction_id", sa.String(200)),
 )

@@ -1,8 +1,9 @@
-"""What the ffmpeg at hand can do, asked from it: for ``doctor``, before a film fails on it."""
+"""What the ffmpeg at hand can do, asked from it: for plans and ``doctor``, before a film fails on it."""
 
 import re
 from dataclasses import dataclass
 
+from media_assets.errors import FfmpegError
 from media_assets.media._ffmpeg import ffmpeg_path, ffmpeg_says
 
 ENCODERS = ("libx264", "aac")
@@ -37,6 +38,15 @@ class FfmpegFeatures:
     version: str
     missing_encoders: tuple[str, ...]
     missing_filters: tuple[str, ...]
+
+
+def ffmpeg_problem() -> str | None:
+    """Return why no ffmpeg can be run here, or None; starts nothing."""
+    try:
+        ffmpeg_path()
+    except (FfmpegError, RuntimeError) as error:
+        return f"there is none to run: {error}"
+    return None
 
 
 def ffmpeg_features() -> FfmpegFeatures:

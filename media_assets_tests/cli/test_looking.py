@@ -153,12 +153,12 @@ def test_doctor_fails_for_what_would_stop_a_film(tmp_path: Path, setting: str, v
     assert (ended.code, ended.only()["ok"]) == (2, False)
 
 
-def test_doctor_warns_of_a_relative_home(cli: Cli) -> None:
+def test_a_relative_home_is_refused(cli: Cli) -> None:
     """A relative home is another ledger in every working directory."""
     ended = cli("doctor", "--json", MEDIA_ASSETS_HOME="state")
 
-    (home,) = [one for one in ended.only()["checks"] if one["name"] == "home"]
-    assert (ended.code, home["level"]) == (0, "warn")
+    assert ended.code == 2
+    assert "MEDIA_ASSETS_HOME is 'state'" in ended.err
 
 
 def test_doctor_tells_of_bad_settings(cli: Cli) -> None:

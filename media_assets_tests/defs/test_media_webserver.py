@@ -9,7 +9,7 @@ import pytest
 
 from media_assets.defs.partitions import PARTITIONS_NAME
 from media_assets.ledger import Ledger, open_ledger
-from media_assets.ledger.purchases import PurchaseRow
+from media_assets.ledger.rows import PurchaseRow
 from media_assets.prompt import Prompt
 from media_assets_tests.defs.webserver import Webserver, webserver
 

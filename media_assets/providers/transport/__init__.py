@@ -43,6 +43,7 @@ class Transport:
         scratch: Path,
         deadline_s: float,
         tell: Callable[[float], None],
+        before_sending: Callable[[], None],
     ) -> Prediction:
         """Send the call that spends, once. **Costs money** for every provider but ``local``.
 
@@ -52,6 +53,7 @@ class Transport:
             scratch: A folder of this purchase alone.
             deadline_s: Seconds after which local work is given up.
             tell: Called with the fraction done, from any thread.
+            before_sending: Called right before the call leaves: until then, nothing was sent.
         """
         adapter = self.adapter(request.provider)
         call = adapter.submit_call(request)
@@ -60,6 +62,7 @@ class Transport:
             raise UnexpectedResponseError(message, provider=request.provider)
         loop = asyncio.get_running_loop()
         async with self._local.setdefault(loop, asyncio.Semaphore(self._local_concurrency)):
+            before_sending()
             reply = await run_local_call(call, inputs=inputs, scratch=scratch, deadline_s=deadline_s, tell=tell)
         return adapter.parse(reply)
 

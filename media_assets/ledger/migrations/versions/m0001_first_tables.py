@@ -28,12 +28,7 @@ def upgrade() -> None:
         sa.Column("owner", sa.String(length=32), nullable=False),
         sa.Column("intent_at", sa.String(length=32), nullable=False, comment="before the call that spends"),
         sa.Column("replied_at", sa.String(length=32), nullable=True),
-        sa.Column(
-            "outcome",
-            sa.String(length=16),
-            nullable=True,
-            comment="accepted, not_sent, rejected, ambiguous, interrupted",
-        ),
+        sa.Column("outcome", sa.String(length=16), nullable=True, comment="accepted, failed, ambiguous, interrupted"),
         sa.Column("http_status", sa.Integer(), nullable=True),
         sa.Column("prediction_id", sa.String(length=200), nullable=True),
         sa.PrimaryKeyConstraint("request_key", "n", name=op.f("pk_attempt")),

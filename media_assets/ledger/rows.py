@@ -1,0 +1,159 @@
+"""A purchase as it stands in the ledger: its states, and its row. When it may change is in ``purchases.py``."""
+
+import json
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+import sqlalchemy as sa
+
+from media_assets.artifact import Artifact, MediaInfo
+from media_assets.catalog import Recovery
+from media_assets.ledger.database import utc_now
+from media_assets.ledger.schema import artifact, output, purchase
+from media_assets.request import GenerationRequest
+
+
+class PurchaseState(StrEnum):
+    """Where a purchase stands."""
+
+    RESERVED = "RESERVED"
+    SUBMITTING = "SUBMITTING"
+    SUBMITTED = "SUBMITTED"
+    DONE = "DONE"
+    SUCCEEDED = "SUCCEEDED"
+    FAILED_FREE = "FAILED_FREE"
+    FAILED_PAID = "FAILED_PAID"
+    CANCELED = "CANCELED"
+    UNKNOWN = "UNKNOWN"
+    LOST_OUTPUT = "LOST_OUTPUT"
+
+    @property
+    def is_open(self) -> bool:
+        """Whether somebody is, or should be, at work on it."""
+        return self in _OPEN
+
+
+_OPEN = frozenset({PurchaseState.RESERVED, PurchaseState.SUBMITTING, PurchaseState.SUBMITTED, PurchaseState.DONE})
+
+
+@dataclass(frozen=True, kw_only=True)
+class PurchaseRow:
+    """A purchase as it stands in the ledger."""
+
+    request_key: str
+    prompt_key: str
+    step: str
+    provider: str
+    model: str
+    take: int
+    recovery: Recovery
+    state: PurchaseState
+    fence: int
+    owner: str
+    attempts: int
+    estimate_micro_usd: int
+    cost_micro_usd: int | None
+    prediction_id: str | None
+    progress: float | None
+    duration_s: float | None
+    notes: tuple[str, ...]
+    error: dict[str, str] | None
+    canon_json: str
+    created_at: str
+    updated_at: str
+    artifact: Artifact | None
+
+    def request(self) -> GenerationRequest:
+        """Return the request that was bought, with the parameters it was made with."""
+        return GenerationRequest.from_canonical(json.loads(self.canon_json))
+
+
+WITH_OUTPUT = (
+    sa.select(purchase, artifact.c.sha256, artifact.c.info)
+    .outerjoin(output, sa.and_(output.c.request_key == purchase.c.request_key, output.c.idx == 0))
+    .outerjoin(artifact, artifact.c.sha256 == output.c.sha256)
+)
+"""Purchases with the artifact each of them has, if any."""
+
+
+def find_row(connection: sa.Connection, request_key: str) -> PurchaseRow | None:
+    """Return one purchase by its whole request key."""
+    row = connection.execute(WITH_OUTPUT.where(purchase.c.request_key == request_key)).one_or_none()
+    return None if row is None else as_row(row)
+
+
+def as_row(row: sa.Row[Any]) -> PurchaseRow:
+    """Read one row of ``WITH_OUTPUT``."""
+    made = None
+    if row.sha256 is not None:
+        made = Artifact(sha256=row.sha256, info=MediaInfo.from_dict(json.loads(row.info)))
+    return PurchaseRow(
+        request_key=row.request_key,
+        prompt_key=row.prompt_key,
+        step=row.step,
+        provider=row.provider,
+        model=row.model,
+        take=row.take,
+        recovery=Recovery(row.recovery),
+        state=PurchaseState(row.state),
+        fence=row.fence,
+        owner=row.owner,
+        attempts=row.attempts,
+        estimate_micro_usd=row.estimate_micro_usd,
+        cost_micro_usd=row.cost_micro_usd,
+        prediction_id=row.prediction_id,
+        progress=row.progress,
+        duration_s=row.duration_s,
+        notes=tuple(json.loads(row.notes or "[]")),
+        error=json.loads(row.error) if row.error else None,
+        canon_json=row.canon_json,
+        created_at=row.created_at,
+        updated_at=row.updated_at,
+        artifact=made,
+    )
+
+
+def insert_purchase(connection: sa.Connection, request: GenerationRequest, values: dict[str, Any]) -> int:
+    """Add a purchase and return its first fence."""
+    fence = 1
+    connection.execute(
+        sa.insert(purchase).values(
+            request_key=request.key,
+            step=str(request.step),
+            provider=request.provider,
+            account="",
+            model=request.model,
+            canon_json=request.canonical,
+            take=request.take,
+            fence=fence,
+            attempts=0,
+            **values,
+        )
+    )
+    return fence
+
+
+def raise_fence(connection: sa.Connection, row: PurchaseRow, values: dict[str, Any]) -> int | None:
+    """Return the new fence, or None when somebody raised it since ``row`` was read."""
+    return connection.execute(
+        sa.update(purchase)
+        .where(purchase.c.request_key == row.request_key, purchase.c.fence == row.fence)
+        .values(fence=purchase.c.fence + 1, **values)
+        .returning(purchase.c.fence)
+    ).scalar_one_or_none()
+
+
+def add_artifact(connection: sa.Connection, made: Artifact) -> None:
+    """Record a file of the store, once for equal bytes."""
+    known = connection.execute(sa.select(artifact.c.sha256).where(artifact.c.sha256 == made.sha256)).first()
+    if known is None:
+        connection.execute(
+            sa.insert(artifact).values(
+                sha256=made.sha256,
+                size_bytes=made.info.size_bytes,
+                mime=made.info.mime,
+                info=json.dumps(made.info.as_dict()),
+                created_at=utc_now(),
+            )
+        )

