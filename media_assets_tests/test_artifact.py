@@ -230,9 +230,13 @@ def test_equal_bytes_put_by_eight_processes_are_one_file(tmp_path: Path, source:
 
 
 def test_parts_are_attributed_to_their_writers(store: ArtifactStore) -> None:
-    """Only the temporary files of the dead may be swept, so each has to name its writer."""
+    """Only the temporary files of the dead may be swept, so each has to name its writer, those of exports too."""
     store.root.mkdir()
     (store.root / "abc.def.part").write_bytes(b"half")
+    (store.root / ".film.mp4.xyz.123.part").write_bytes(b"half")
     (store.root / "not a part").write_bytes(b"")
 
-    assert [(path.name, owner) for path, owner in parts_in(store.root)] == [("abc.def.part", "abc")]
+    assert {(path.name, owner) for path, owner in parts_in(store.root)} == {
+        ("abc.def.part", "abc"),
+        (".film.mp4.xyz.123.part", "xyz"),
+    }

@@ -151,7 +151,7 @@ def _pinned(studio: Studio, key: str, takes: list[Step], max_cost_usd: str, orig
         raise PlanError.of(headline, [Problem("", "key", fault)])
     if not max_cost_usd:
         return prompt
-    return validate_prompt("the run's configuration", {**prompt.model_dump(), "max_cost_usd": max_cost_usd})
+    return validate_prompt("the run's configuration", {**prompt.model_dump(mode="json"), "max_cost_usd": max_cost_usd})
 
 
 def _step(name: str) -> Step:
