@@ -11,9 +11,21 @@ import pytest
 
 PROVIDER_KEYS = ("REPLICATE_API_TOKEN", "FAL_KEY", "OPENAI_API_KEY", "ELEVENLABS_API_KEY")
 KEPT_VARIABLES = frozenset(
-    {"MEDIA_ASSETS_OPENAPI_DIR", "MEDIA_ASSETS_REQUIRE_BROWSER", "MEDIA_ASSETS_SCREENSHOTS"},
+    {"MEDIA_ASSETS_LONG", "MEDIA_ASSETS_OPENAPI_DIR", "MEDIA_ASSETS_REQUIRE_BROWSER", "MEDIA_ASSETS_SCREENSHOTS"},
 )
 """Switches of the tests themselves, which ``.ci/run`` sets; none is a setting of the product."""
+
+
+SAMPLE = "sample"
+"""The property under which a test that tries a sample records how large it was; printed at the end."""
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """Print the size of every sample: a proof that tried a part must say which part."""
+    for report in terminalreporter.getreports("passed") + terminalreporter.getreports("failed"):
+        for name, value in report.user_properties:
+            if name == SAMPLE and report.when == "call":
+                terminalreporter.write_line(f"sample: {value} ({report.nodeid.rpartition('::')[2]})")
 
 
 class NetworkForbiddenError(OSError):

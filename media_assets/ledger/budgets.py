@@ -39,6 +39,9 @@ def reserve(connection: sa.Connection, *, plan_id: str, amounts: Mapping[Step, i
         BudgetExceededError: A cap would be passed; the message shows the arithmetic.
     """
     total = sum(amounts.values())
+    if not total:
+        # What is free is never refused, not even under a cap that is passed already.
+        return
     for cap in sorted(caps, key=lambda cap: cap.scope):
         _set_cap(connection, cap)
         within = budget.c.spent_micro_usd + budget.c.reserved_micro_usd + total <= cap.micro_usd
