@@ -83,7 +83,8 @@ def _measure(sound: Any, work: Work, deadline_s: float) -> Loudness:
     measured = sound.filter("ebur128", peak="true", framelog="verbose")
     arguments = graph_arguments([measured], None, {"format": "null", "loglevel": "info"})
     report = run_ffmpeg(arguments, deadline_s=deadline_s, work=work)
-    match = _SUMMARY.search(report)
+    # ffmpeg 5.1 may build its graph twice; the first one then reports the silence it has heard.
+    *_, match = None, *_SUMMARY.finditer(report)
     if match is None:
         message = "ffmpeg did not report how loud a sound is."
         raise FfmpegError(message, stderr_tail=report[-1000:])
