@@ -195,15 +195,15 @@ def _copy_synced(source: Path, target: Path, *, mark: bool = True) -> str:
     """Copy and fsync; return the digest of what was written."""
     digest = hashlib.sha256()
     with source.open("rb") as reader, target.open("wb") as writer:
-        half = max(os.fstat(reader.fileno()).st_size // 2, 1)
-        block = reader.read(half)
-        while block:
+        half = os.fstat(reader.fileno()).st_size / 2
+        before = True
+        while block := reader.read(min(_BLOCK_BYTES, int(half) + 1)):
             digest.update(block)
             writer.write(block)
-            if mark and writer.tell() == half:
+            if mark and before and writer.tell() >= half:
+                before = False
                 writer.flush()
                 crash_point("stored_half")
-            block = reader.read(_BLOCK_BYTES)
         writer.flush()
         os.fsync(writer.fileno())
     if mark:

@@ -5,6 +5,7 @@ What each step asks for is in ``steps.py``, what is already there in ``standing.
 """
 
 import asyncio
+import logging
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -16,6 +17,7 @@ from media_assets.artifact import ArtifactStore, MediaInfo
 from media_assets.catalog import ModelSpec, Recovery
 from media_assets.crash_points import crash_point
 from media_assets.errors import (
+    DefectError,
     JudgeError,
     MediaAssetsError,
     MediaError,
@@ -35,7 +37,7 @@ from media_assets.pricing import to_micro_usd
 from media_assets.prompt import Prompt, Step
 from media_assets.purchase import Judge, Order, Purchased, Purchasing
 from media_assets.request import GenerationRequest
-from media_assets.standing import MADE_FROM, Standing
+from media_assets.standing import Standing, needs
 from media_assets.steps import (
     AFTER_VIDEO_TOLERANCE,
     Draft,
@@ -45,6 +47,8 @@ from media_assets.steps import (
     draft_video,
 )
 from media_assets.threads import in_thread
+
+_log = logging.getLogger(__name__)
 
 Tell = Callable[[Step, str, float | None, StepResult | None], None]
 """Called with the step, what happened (started, progress, finished, failed), the fraction done, and the result."""
@@ -74,6 +78,7 @@ class Chain:
         self._at = context
         self._began = time.monotonic()
         self._running: dict[Step, asyncio.Task[StepResult | MediaAssetsError]] = {}
+        self._told: list[MediaAssetsError] = []
 
     async def run(self, wanted: Iterable[Step]) -> dict[Step, StepResult | MediaAssetsError]:
         """Make the wanted steps; a step that fails leaves its error here, and its siblings go on.
@@ -103,10 +108,14 @@ class Chain:
         # Errors are returned, so that one step's failure never cancels a sibling that is being paid for.
         try:
             return await self._make(step)
-        except MediaAssetsError as error:
+        except Exception as caught:  # noqa: BLE001 - a defect in one step must not cancel a paid sibling
+            error = caught if isinstance(caught, MediaAssetsError) else _as_defect(step, caught)
             if isinstance(error, PurchaseError) and not error.step:
                 error.step = str(step)
-            self._at.tell(step, "failed", None, None)
+            # A step that never began because of another one's error is not told as failed.
+            if error not in self._told:
+                self._told.append(error)
+                self._at.tell(step, "failed", None, None)
             return error
 
     async def _make(self, step: Step) -> StepResult:
@@ -115,7 +124,8 @@ class Chain:
             found = self._found(step)
             self._at.tell(step, "finished", 1.0, found)
             return found
-        needed = self._needed(step, standing)
+        spoken, match_clip = self._at.prompt.script is not None, self._at.planner.settings.match_clip
+        needed = needs(step, standing, spoken=spoken, match_clip=match_clip)
         upstream = dict(zip(needed, await asyncio.gather(*(self._have(one) for one in needed)), strict=True))
         for result in upstream.values():
             if isinstance(result, MediaAssetsError):
@@ -131,17 +141,6 @@ class Chain:
         )
         self._at.tell(step, "finished", 1.0, result)
         return result
-
-    def _needed(self, step: Step, standing: Standing) -> list[Step]:
-        if standing.row is not None:
-            return [Step(role) for role in standing.row.request().input_keys()]
-        needed = list(MADE_FROM[step])
-        waits = self._at.planner.settings.match_clip and self._at.prompt.script is not None
-        if step is Step.AUDIO and waits:
-            needed.append(Step.VIDEO)
-        if step is Step.MERGED and self._at.prompt.script is None:
-            needed.remove(Step.AUDIO)
-        return needed
 
     def _found(self, step: Step) -> StepResult:
         standing = self._at.standings[step]
@@ -179,7 +178,11 @@ class Chain:
                 unknown = isinstance(error, UnknownOutcomeError)
                 reason = "unknown_outcome" if unknown else f"fallback: {type(error).__name__}: {error.message}"
                 continue
-            return await self._record(step, draft, purchased, stood_in=position > 0, reason=reason)
+            inputs = draft.request.input_keys()
+            if step is Step.AUDIO and Step.VIDEO in made:
+                # Not an input of the request, but the speed was chosen for this clip.
+                inputs[str(Step.VIDEO)] = made[Step.VIDEO].request_key
+            return await self._record(step, draft, purchased, inputs, stood_in=position > 0, reason=reason)
         message = f"the route of the step {step} is empty"
         raise PlanError.of(message, [])
 
@@ -268,7 +271,14 @@ class Chain:
         return partial(_judge_film, prompt, made)
 
     async def _record(
-        self, step: Step, draft: Draft, purchased: Purchased, *, stood_in: bool, reason: str | None
+        self,
+        step: Step,
+        draft: Draft,
+        purchased: Purchased,
+        inputs: Mapping[str, str],
+        *,
+        stood_in: bool,
+        reason: str | None,
     ) -> StepResult:
         spec, prompt = draft.spec, self._at.prompt
         unspoken = spec.silent and prompt.script is not None
@@ -280,7 +290,7 @@ class Chain:
             step=step,
             request_key=draft.request.key,
             model=spec.id,
-            inputs=draft.request.input_keys(),
+            inputs=inputs,
             degraded=degraded,
             reason=reason,
         )
@@ -317,6 +327,12 @@ class Chain:
             request_key=request.key,
             prediction_id=purchased.prediction_id,
         )
+
+
+def _as_defect(step: Step, error: Exception) -> DefectError:
+    _log.error("the step %s met a defect", step, exc_info=error)
+    message = f"{type(error).__name__}: {error}. This is a defect; please report it with the log's traceback."
+    return DefectError(message)
 
 
 def _clip_s(made: Mapping[Step, StepResult]) -> float:

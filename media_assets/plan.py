@@ -141,7 +141,8 @@ class Planner:
         specs: dict[Step, ModelSpec] = {}
         problems = []
         for step in Step:
-            for model in self.route(prompt, step):
+            # A route that this prompt has no use for is checked too: it was meant.
+            for model in dict.fromkeys([*self.route(prompt, step), *prompt.routes.get(step, ())]):
                 try:
                     specs.setdefault(step, self.catalog.get(model, step=step))
                 except ConfigurationError as error:
@@ -178,7 +179,7 @@ class Planner:
             step=step,
             model=request.model,
             params=request.params,
-            estimate_usd=Decimal(0) if cached else estimate_usd(draft.spec, today),
+            estimate_usd=Decimal(0) if cached else estimate_usd(self.catalog.get(request.model), today),
             cached=cached,
             in_flight=row is not None and row.state.is_open,
             duration_s=draft.length_s,
@@ -213,4 +214,6 @@ def _with_length(prompt: Prompt, merged: Draft, drafts: Mapping[Step, Draft]) ->
     try:
         return replace(merged, length_s=film_length_s(prompt.fit, clip_s=clip_s, voice_s=voice_s).film_s)
     except ConformError as error:
-        return replace(merged, problems=(*merged.problems, Problem(Step.MERGED, "fit", error.message)))
+        return replace(
+            merged, problems=(*merged.problems, Problem(Step.MERGED, "fit", error.message.removeprefix("fit: ")))
+        )

@@ -186,7 +186,7 @@ class Prompt(BaseModel):
     @property
     def digest(self) -> str:
         """SHA-256 of all that was asked for, without the key and the cap: equal digest, same wish."""
-        return digest_of(self.model_dump(mode="json", exclude={"key", "max_cost_usd"}))
+        return digest_of(self.model_dump(mode="json", exclude={"key", "max_cost_usd"}, exclude_defaults=True))
 
     def step_digest(self, step: Step, *, stand_in_fields: bool) -> str:
         """Return the digest of those fields that bear on ``step`` and on what it is made from.
@@ -211,7 +211,9 @@ class Prompt(BaseModel):
         if step is Step.IMAGE:
             return common | {"prompt": self.prompt, "size_px": self.size_px}
         if step is Step.AUDIO:
-            return common | {"script": self.script, "voice": self.voice}
+            # A silent track is as long as the clip.
+            length = {"clip_s": self.clip_s} if self.script is None and self.clip_s is not None else {}
+            return common | length | {"script": self.script, "voice": self.voice}
         video_also = {"caption": self.caption, "script": self.script} if stand_in_fields else {}
         if step is Step.VIDEO:
             image = self._step_fields(Step.IMAGE, stand_in_fields=False)

@@ -163,6 +163,12 @@ def _problem(where: str, fault: dict[str, Any]) -> Problem:
         message = "is missing"
     elif fault["type"] == "string_pattern_mismatch" and field == "key":
         message = "must be 1 to 80 of a-z, 0-9, - and _, and start with a letter or digit"
+    elif fault["type"] == "tuple_type":
+        message = "is not WIDTHxHEIGHT, for example 1024x576"
+    elif fault["type"] == "too_long" and isinstance(fault.get("input"), str):
+        message = f"has {len(fault['input'])} characters; at most {fault['ctx']['max_length']} are allowed"
+    elif fault["type"] == "string_type" and isinstance(fault.get("input"), bool | int | float | dt.date):
+        message += "; put it in quotes if it is text"
     shown = fault.get("input")
     if isinstance(shown, str | int | float) and fault["type"] != "extra_forbidden":
         text = ascii(shown) if isinstance(shown, str) else repr(shown)

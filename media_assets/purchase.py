@@ -8,6 +8,7 @@ in the package spends. The writes are in ``ledger/purchases.py``, the sending in
 """
 
 import asyncio
+import contextlib
 import logging
 import secrets
 import shutil
@@ -24,6 +25,7 @@ from media_assets.crash_points import crash_point
 from media_assets.errors import (
     Billed,
     JudgeError,
+    LedgerError,
     MediaAssetsError,
     OutputLostError,
     PredictionFailedError,
@@ -166,8 +168,10 @@ class Purchasing:
             found = await in_thread(claim)
         except asyncio.CancelledError:
             if claimed and isinstance(claimed[0], Claim):
-                await self._release(claimed[0], None)
-                self._ledger.purchases.leave(claimed[0])
+                try:
+                    await self._release(claimed[0], None)
+                finally:
+                    self._ledger.purchases.leave(claimed[0])
             raise
         if isinstance(found, Claim):
             crash_point("claimed")
@@ -222,20 +226,20 @@ class Purchasing:
             info = await in_thread(probe, path)
             made = await in_thread(self._store.put, path, info, owner=self._ledger.owner.id, token=token)
             failed = await in_thread(_verdict, order.judge, path, info)
-            await in_thread(
-                self._ledger.purchases.write_stored,
-                claim,
-                made,
-                notes=prediction.notes,
-                duration_s=time.monotonic() - started,
-                failed=failed,
-            )
-            crash_point("artifact_recorded")
         except (asyncio.CancelledError, MediaAssetsError) as error:
             # What is paid for but not yet stored stays open, so that a rerun never buys it again.
             if order.spec.recovery is Recovery.FREE:
                 await self._record_failure(claim, order, attempt, error)
             raise
+        await in_thread(
+            self._ledger.purchases.write_stored,
+            claim,
+            made,
+            notes=prediction.notes,
+            duration_s=time.monotonic() - started,
+            failed=failed,
+        )
+        crash_point("artifact_recorded")
         if failed is not None:
             raise failed
         row = await in_thread(self._ledger.purchases.get, claim.request_key)
@@ -315,7 +319,8 @@ class Purchasing:
             order.tell(fraction)
             if time.monotonic() - written >= _PROGRESS_EVERY_S:
                 written = time.monotonic()
-                self._ledger.purchases.write_progress(claim, fraction)
+                with contextlib.suppress(LedgerError):  # a note for people must not end the work
+                    self._ledger.purchases.write_progress(claim, fraction)
 
         return tell
 
@@ -339,6 +344,8 @@ def _stored_failure(row: PurchaseRow) -> MediaAssetsError:
     else:
         message = f"failed before, and is not tried again by itself: {told} Use --retry-failed, or a new take."
         error = PredictionFailedError(message)
+    if row.state is PurchaseState.FAILED_PAID:
+        error.billed = Billed.YES
     error.step, error.provider, error.model = row.step, row.provider, row.model
     error.request_key, error.prediction_id = row.request_key, row.prediction_id
     return error

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from media_assets.artifact import Artifact, ArtifactStore
 from media_assets.ledger import Ledger
 from media_assets.ledger.prompts import FinishedStep
-from media_assets.ledger.rows import PurchaseRow
+from media_assets.ledger.rows import PurchaseRow, PurchaseState
 from media_assets.prompt import Prompt, Step
 
 MADE_FROM: Mapping[Step, tuple[Step, ...]] = {
@@ -64,7 +64,8 @@ class Standings:
     def _standing(self, found: FinishedStep, row: PurchaseRow | None) -> Standing:
         if row is None:
             return _NOTHING
-        there = row.artifact if row.artifact is not None and self._store.has(row.artifact) else None
+        good = row.artifact if row.state is PurchaseState.SUCCEEDED else None
+        there = good if good is not None and self._store.has(good) else None
         return Standing(finished=found, row=row, artifact=there)
 
 
@@ -86,12 +87,32 @@ def _follows(found: FinishedStep, upstream: Mapping[Step, Standing]) -> bool:
     return True
 
 
-def missing_steps(wanted: frozenset[Step], standings: Mapping[Step, Standing]) -> frozenset[Step]:
+def needs(step: Step, standing: Standing, *, spoken: bool, match_clip: bool) -> tuple[Step, ...]:
+    """Return the steps whose files a step waits for.
+
+    Args:
+        step: Which.
+        standing: How it stands; one that was finished is made again from what it was made from.
+        spoken: Whether the prompt has a script.
+        match_clip: Whether the voice waits for the clip.
+    """
+    if standing.row is not None:
+        return tuple(Step(role) for role in standing.row.request().input_keys())
+    if step is Step.MERGED and not spoken:
+        return (Step.VIDEO,)
+    if step is Step.AUDIO and spoken and match_clip:
+        return (Step.VIDEO,)
+    return MADE_FROM[step]
+
+
+def missing_steps(
+    wanted: frozenset[Step], standings: Mapping[Step, Standing], *, spoken: bool, match_clip: bool
+) -> frozenset[Step]:
     """Return the steps that have to be made: the wanted ones whose file is not there, and what they need in turn."""
     missing = set(wanted)
     for step in reversed(Step):
         if standings[step].artifact is not None:
             missing.discard(step)
         elif step in missing:
-            missing.update(MADE_FROM[step])
+            missing.update(needs(step, standings[step], spoken=spoken, match_clip=match_clip))
     return frozenset(missing)

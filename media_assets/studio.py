@@ -34,6 +34,7 @@ _log = logging.getLogger(__name__)
 ALL_STEPS = frozenset(Step)
 
 _FILMS = "films"
+_UNLIMITED_USD = Decimal(10**9)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -154,9 +155,12 @@ class Studio:
         options = options or MakeOptions()
         film = Film(key=prompt.key)
         try:
+            if not options.pinned:
+                (prompt,) = await in_thread(self.ledger.prompts.pin, [prompt], source=options.source)
+                crash_point("pinned")
             await self._attempt(prompt, film, frozenset(wanted), options, on_event)
         except asyncio.CancelledError:
-            await in_thread(self.ledger.prompts.set_status, prompt.key, "pending")
+            await in_thread(self.ledger.prompts.set_status, prompt, "pending")
             raise
         except MediaAssetsError as error:
             film.error = error
@@ -164,17 +168,21 @@ class Studio:
             _log.exception("%s: a defect", prompt.key)
             message = f"{type(error).__name__}: {error}. This is a defect; please report it with the log's traceback."
             film.error = DefectError(message)
-        with contextlib.suppress(MediaAssetsError):  # the error is in the film; its note is for people
-            await in_thread(self._note, film)
+        try:
+            await in_thread(self._note, prompt, film)
+        except Exception:  # noqa: BLE001 - likewise
+            # The film and its error are what was asked for; the note is for people who look later.
+            _log.exception("%s: how it stands could not be noted", prompt.key)
         return film
 
     async def _attempt(
         self, prompt: Prompt, film: Film, wanted: frozenset[Step], options: MakeOptions, on_event: OnEvent
     ) -> None:
-        prompt, standings = await in_thread(self._look, prompt, options)
-        crash_point("pinned")
+        look = Standings(self.ledger, self.store).of
+        standings = await in_thread(look, prompt, upgrade=options.upgrade)
         make = _Make(prompt=prompt, standings=standings, wanted=wanted, options=options, on_event=on_event)
-        missing = missing_steps(wanted, standings)
+        match_clip = self.planner.settings.match_clip
+        missing = missing_steps(wanted, standings, spoken=prompt.script is not None, match_clip=match_clip)
         if not missing:
             # Everything is there: nothing to quote, reserve or check, however many prompts ask.
             await self._run_chain(make, film, plan_id="")
@@ -221,12 +229,6 @@ class Studio:
                 task.cancel()
             await asyncio.gather(*working, return_exceptions=True)
 
-    def _look(self, prompt: Prompt, options: MakeOptions) -> tuple[Prompt, dict[Step, Standing]]:
-        """Pin the prompt and return it as it is pinned, with what is there of it already."""
-        if not options.pinned:
-            (prompt,) = self.ledger.prompts.pin([prompt], source=options.source)
-        return prompt, Standings(self.ledger, self.store).of(prompt, upgrade=options.upgrade)
-
     async def _run_chain(self, make: "_Make", film: Film, *, plan_id: str) -> None:
         prompt = make.prompt
 
@@ -255,20 +257,23 @@ class Studio:
                 film.error = film.error or result
         merged = film.steps.get(Step.MERGED)
         if film.error is None and merged is not None and merged.artifact is not None:
-            film.path = await in_thread(self._export, prompt.key, merged.artifact)
+            film.path = await in_thread(self._export, prompt, merged.artifact)
             crash_point("merged")
 
-    def _note(self, film: Film) -> None:
+    def _note(self, prompt: Prompt, film: Film) -> None:
         if film.error is not None:
-            self.ledger.prompts.set_status(film.key, "failed", film.error.as_dict())
+            self.ledger.prompts.set_status(prompt, "failed", film.error.as_dict())
             return
         done = "degraded" if film.degraded else "done"
-        self.ledger.prompts.set_status(film.key, done if film.path is not None else "pending")
+        self.ledger.prompts.set_status(prompt, done if film.path is not None else "pending")
 
-    def _export(self, key: str, merged: Artifact) -> Path:
+    def _export(self, prompt: Prompt, merged: Artifact) -> Path:
         """Put the film where people look for it; left alone when it is there already."""
-        target = self.home / _FILMS / f"{key}.mp4"
+        target = self.home / _FILMS / f"{prompt.key}.mp4"
         source = self.store.local_path(merged)
+        if not self.ledger.prompts.is_pinned(prompt):
+            # Another prompt was pinned while this one was made: the key's film is that one's.
+            return source
         with contextlib.suppress(FileNotFoundError):
             there, wanted = target.stat(), source.stat()
             # The copy carries its source's time, so that an unchanged film is known without reading it.
@@ -280,7 +285,8 @@ class Studio:
     def _caps(self, prompt: Prompt) -> list[Cap]:
         limit = prompt.max_cost_usd if prompt.max_cost_usd is not None else self.max_cost_usd
         if limit is None:
-            return []
+            # What is spent without a cap counts all the same when one is set later.
+            limit = _UNLIMITED_USD
         return [Cap(f"prompt:{prompt.key}", to_micro_usd(limit), "max_cost_usd (--max-cost-usd)")]
 
     def _price(self, spec: ModelSpec) -> Decimal:

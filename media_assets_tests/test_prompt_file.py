@@ -262,7 +262,11 @@ def test_a_missing_prompt_is_one_fault() -> None:
         ("f.yaml", "- prompt: x\n- 5\n", "row 2: is a number, but"),
         ("f.yaml", "prompt: x\n---\n- prompt: ' '\n", "document 2, row 1: prompt: is only blank"),
         ("f.yaml", "prompt: 2026-01-01\n", "prompt: Input should be a valid string"),
-        ("f.yaml", "prompt: x\nscript: no\n", "script: Input should be a valid string (it is False)"),
+        (
+            "f.yaml",
+            "prompt: x\nscript: no\n",
+            "put it in quotes if it is text (it is False)",
+        ),
         ("f.yaml", "prompt: x\nkey: yes\n", "key: "),
         ("f.yaml", "prompt: x\nseed: on\n", "seed: is true or false, but a number is wanted"),
         ("f.yaml", "prompt: !!python/object/apply:os.system [id]\n", "could not determine a constructor"),

@@ -11,14 +11,14 @@ from media_assets.cli.output import clean, table
 from media_assets.film import Film, StepResult
 from media_assets.prompt import Step
 
-_COLUMNS = ("step", "provider", "model", "cost (USD)", "duration", "cached", "degraded")
+_COLUMNS = ("step", "provider", "model", "cost, USD", "duration", "cached", "degraded")
 
 
 def film_report(film: Film) -> Iterator[str | Text | Table]:
     """Yield the lines and the table that tell what was made of one prompt; its error is told elsewhere."""
     yield Text(clean(film.key), style="bold")
     if film.steps:
-        yield table(_COLUMNS, map(_row, film.steps.values()), right=frozenset({"cost (USD)", "duration"}))
+        yield table(_COLUMNS, map(_row, film.steps.values()), right=frozenset({"cost, USD", "duration"}))
     for result in film.steps.values():
         if result.reason:
             yield f"{result.step}: {result.reason}"

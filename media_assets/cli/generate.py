@@ -1,7 +1,7 @@
 """``generate`` and ``demo``: check all of the input, then make the films and hand each on in input order."""
 
 import contextlib
-import os
+import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from importlib import resources
@@ -26,7 +26,7 @@ from media_assets.errors import (
 from media_assets.film import Film
 from media_assets.prompt import Prompt, Step
 from media_assets.prompt_file import read_rows
-from media_assets.standing import Standings, missing_steps
+from media_assets.standing import Standings
 from media_assets.studio import MakeOptions, Studio
 from media_assets.threads import in_thread
 
@@ -110,8 +110,8 @@ def _out_path(out: str, prompts: list[Prompt], wanted: frozenset[Step]) -> Path:
         if out.endswith("/") or path.is_dir():
             path /= f"{prompts[0].key}.mp4"
         parent = next(folder for folder in path.parents if folder.exists())
-        if not parent.is_dir() or not os.access(parent, os.W_OK):
-            fault = f"{parent} is not a folder that can be written"
+        with tempfile.TemporaryFile(dir=parent):
+            pass
     except OSError as error:
         fault = f"{path} cannot be written: {error.strerror}"
     if not out:
@@ -162,7 +162,7 @@ def _is_finished(studio: Studio, prompt: Prompt, checked: _Checked) -> bool:
     """Whether all that is wanted is there: then nothing about this machine or its settings can stand in the way."""
     pinned = studio.ledger.prompts.effective(prompt)
     standings = Standings(studio.ledger, studio.store).of(pinned, upgrade=checked.options.upgrade)
-    return not missing_steps(checked.wanted, standings)
+    return all(standings[step].artifact is not None for step in checked.wanted)
 
 
 async def _export(studio: Studio, film: Film, out: Path) -> None:

@@ -108,7 +108,8 @@ def table(columns: Iterable[str], rows: Iterable[Iterable[str]], *, right: froze
         rows: One text a column.
         right: The headings of columns of numbers.
     """
-    made = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    # 80 columns take the seven of a film's steps only with one space between them.
+    made = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
     for column in columns:
         made.add_column(Text(column), justify="right" if column in right else "left", overflow="fold")
     for row in rows:

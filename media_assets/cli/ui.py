@@ -6,10 +6,12 @@ The only place besides ``media/_ffmpeg.py`` that starts processes; it starts Dag
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
 from importlib import resources
+from itertools import pairwise
 from pathlib import Path
 
 from media_assets.errors import ConfigurationError, PromptFileError
@@ -17,6 +19,7 @@ from media_assets.prompt_file import read_prompts
 from media_assets.settings import STATE_FOLDER, find_home, load_settings
 from media_assets.studio import open_studio
 
+_DEFAULT_PORT = "3000"
 _GRACE_S = 20.0
 _PROMPT_SUFFIXES = {".yaml", ".yml", ".json", ".jsonl", ".csv"}
 
@@ -34,6 +37,7 @@ def run_ui(arguments: list[str]) -> int:
     home = find_home(settings, Path.cwd())
     root = home.parent if home.name == STATE_FOLDER and (home.parent / "workspace.yaml").is_file() else home
     root.mkdir(parents=True, exist_ok=True)
+    _require_free_port(arguments)
     _pin_folder(root / "prompts", home)
     environment = {**os.environ, "MEDIA_ASSETS_HOME": str(home), "DAGSTER_HOME": str(_dagster_home(root))}
     target = ["-w", "workspace.yaml"] if (root / "workspace.yaml").is_file() else ["-m", "media_assets.definitions"]
@@ -43,6 +47,20 @@ def run_ui(arguments: list[str]) -> int:
         [_program("dagster-daemon"), "run", *target],
     ]
     return _run_together(commands, root, environment)
+
+
+def _require_free_port(arguments: list[str]) -> None:
+    """Say where the UI will be, or that something else is there already."""
+    options = dict(pairwise(arguments))
+    port = next((options[name] for name in ("--port", "-p") if name in options), _DEFAULT_PORT)
+    host = next((options[name] for name in ("--host", "-h") if name in options), "127.0.0.1")
+    try:
+        with socket.create_server((host, int(port))):
+            pass
+    except (OSError, ValueError, OverflowError) as error:
+        message = f"the UI cannot listen on {host}:{port}: {error}. Try another: --port 3001"
+        raise ConfigurationError(message) from error
+    sys.stderr.write(f"Dagster will be at http://{host}:{port}; Ctrl-C stops it.\n")
 
 
 def _program(name: str) -> str:
@@ -84,6 +102,7 @@ def _run_together(commands: list[list[str]], root: Path, environment: dict[str, 
     """Run the commands until one ends or we are interrupted; then end them all."""
     processes: list[subprocess.Popen[bytes]] = []
     interrupted: list[int] = []
+    ended: list[int] = []
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda caught, _frame: interrupted.append(caught))
     try:
@@ -94,11 +113,13 @@ def _run_together(commands: list[list[str]], root: Path, environment: dict[str, 
         )
         while not interrupted and all(process.poll() is None for process in processes):
             time.sleep(0.2)
+        ended = [process.returncode for process in processes if process.poll() is not None]
     finally:
         _end(processes)
     if interrupted:
         return 128 + interrupted[0]
-    return next((process.returncode for process in processes if process.returncode > 0), 0)
+    # Dagster's own codes would be read as ours (3 is "over budget").
+    return 1 if any(ended) else 0
 
 
 def _end(processes: list[subprocess.Popen[bytes]]) -> None:

@@ -3,6 +3,7 @@
 The step runs the core and reports what it made; nothing here decides what is made or bought.
 """
 
+import logging
 import queue
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -22,6 +23,8 @@ from media_assets.prompt_file import validate_prompt
 from media_assets.request import SCHEMA_VERSION
 from media_assets.standing import MADE_FROM
 from media_assets.studio import Event, MakeOptions, Studio
+
+_log = logging.getLogger(__name__)
 
 CODE_VERSION = str(SCHEMA_VERSION)
 """Of the request's form, not of our code: a deploy must make nothing look stale."""
@@ -116,6 +119,8 @@ def _make(studio: Studio, prompts: list[Prompt], config: MediaConfig, report: "_
     films = run_blocking(make_all, tick=tick, on_interrupt=report.flush, grace_s=GRACE_S, poll_s=_POLL_S)
     report.add_found(films)
     report.tick()
+    if report.problem is not None:
+        raise report.problem
     return films
 
 
@@ -178,6 +183,8 @@ class _Report:
         self._events: queue.SimpleQueue[Event] = queue.SimpleQueue()
         self._chains: dict[str, dict[Step, StepResult]] = {}
         self._waiting: dict[Step, StepResult] = {}
+        self.problem: Exception | None = None
+        """The first thing that could not be reported."""
 
     def on_event(self, event: Event) -> None:
         """Take note of an event, from whatever thread."""
@@ -185,13 +192,20 @@ class _Report:
             self._events.put(event)
 
     def tick(self) -> None:
-        """Log what has happened since; called from the step's own thread."""
+        """Log what has happened since; called from the step's own thread.
+
+        An event that cannot be logged must not cancel work that may be paid for: it is raised when all is done.
+        """
         while not self._events.empty():
             event = self._events.get()
-            if event.result is None:
-                self._context.log.info("%s: %s %s", event.key, event.step, event.what)
-            else:
-                self._note(event.key, event.result)
+            try:
+                if event.result is None:
+                    self._context.log.info("%s: %s %s", event.key, event.step, event.what)
+                else:
+                    self._note(event.key, event.result)
+            except Exception as error:  # noqa: BLE001 - kept, and raised at the end
+                _log.exception("%s: %s could not be reported", event.key, event.step)
+                self.problem = self.problem or error
 
     def _note(self, key: str, result: StepResult) -> None:
         self._context.log.info("%s: %s %s by %s", key, result.step, "found" if result.cached else "made", result.model)

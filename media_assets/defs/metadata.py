@@ -79,7 +79,7 @@ def _chain_facts(result: StepResult, chain: Mapping[Step, StepResult]) -> dict[s
     wall_s = max((step.started_s + step.duration_s for step in chain.values()), default=0.0)
     return {
         "film_cost_usd": dg.MetadataValue.float(costs),
-        "film_duration_s": dg.MetadataValue.float(round(wall_s, 3)),
+        "chain_duration_s": dg.MetadataValue.float(round(wall_s, 3)),
         "film_degraded": dg.MetadataValue.bool(any(step.degraded for step in chain.values())),
     }
 

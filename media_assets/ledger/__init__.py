@@ -4,6 +4,7 @@ Open it with :func:`open_ledger`. The protocol's writes are in ``purchases.py``,
 ``ownership.py``, the tables in ``schema.py``.
 """
 
+import os
 import shutil
 from dataclasses import dataclass
 from itertools import chain
@@ -47,7 +48,8 @@ class Ledger:
 
     def close(self) -> None:
         """Give up ownership and close the database."""
-        shutil.rmtree(self.scratch_root / self.owner.id, ignore_errors=True)
+        if self.owner.pid == os.getpid():  # a forked child must not clear its parent's desk
+            shutil.rmtree(self.scratch_root / self.owner.id, ignore_errors=True)
         self.owner.close()
         self.database.close()
 
@@ -69,7 +71,9 @@ def open_ledger(home: Path, url: str | None = None) -> Ledger:
         LedgerError: It cannot be opened; nothing was sent.
     """
     database = Database(ledger_url(url, home))
-    owner = Owner(home / "owners")
+    # Beside an SQLite ledger, so that two homes that share it see each other alive.
+    beside = Path(database.url.database or "").parent if database.is_sqlite else home
+    owner = Owner(beside / "owners")
     return Ledger(
         database=database,
         owner=owner,

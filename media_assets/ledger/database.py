@@ -60,6 +60,11 @@ def ledger_url(setting: str | None, home: Path) -> URL:
     if url.get_backend_name() == "sqlite" and url.database in {None, "", ":memory:"}:
         message = "an SQLite ledger in memory would forget what was paid; name a file: sqlite:////path/ledger.db"
         raise LedgerError(message)
+    if url.get_backend_name() == "sqlite" and not Path(url.database or "").is_absolute():
+        message = (
+            f"the SQLite ledger {url.database} would be another file in every working directory; write it in full."
+        )
+        raise LedgerError(message)
     return url
 
 
@@ -83,7 +88,7 @@ class Database:
     @property
     def where(self) -> str:
         """The place of the ledger without its password, for people."""
-        return str(self.url.database) if self.is_sqlite else self.url.render_as_string(hide_password=True)
+        return str(self.url.database) if self.is_sqlite else self.url.set(query={}).render_as_string(hide_password=True)
 
     def _engine(self) -> sa.Engine:
         if not self.is_sqlite:

@@ -6,8 +6,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import sqlalchemy as sa
+from pydantic import ValidationError
 
 from media_assets.canonical import canonical_json
+from media_assets.errors import LedgerError
 from media_assets.ledger import budgets
 from media_assets.ledger.database import Database, utc_now
 from media_assets.ledger.ownership import Owner
@@ -57,6 +59,7 @@ class Prompts:
             What is pinned now, in the order given.
         """
         wanted = list(prompts)
+        source = source.encode(errors="backslashreplace").decode()  # a file's name may be no text
         as_pinned = self._already_pinned(wanted)
         if len(as_pinned) == len(wanted):
             return as_pinned
@@ -105,23 +108,25 @@ class Prompts:
             known = _known(connection, key)
             if known is None:
                 return None
-            pinned = Prompt.model_validate_json(known.body)
+            pinned = _read_body(known)
             takes = {step: self._take_for(connection, pinned, step, origin) for step in steps}
-            raised = pinned.with_take(takes)
-            if raised.digest != known.digest:
+            # A retry gets its own takes again, and never takes back a newer one that was pinned since.
+            newest = pinned.with_take({step: max(take, pinned.take_of(step)) for step, take in takes.items()})
+            if newest.digest != known.digest:
                 connection.execute(
                     sa.update(prompt)
                     .where(prompt.c.key == key)
-                    .values(pin_seq=prompt.c.pin_seq + 1, **_pinned_as(raised))
+                    .values(pin_seq=prompt.c.pin_seq + 1, **_pinned_as(newest))
                 )
-            return raised
+            return pinned.with_take(takes)
 
     def _take_for(self, connection: sa.Connection, pinned: Prompt, which: Step, origin: str) -> int:
         mine = {"origin": origin, "prompt_key": pinned.key, "step": str(which)}
         given = connection.execute(sa.select(new_take.c.take).filter_by(**mine)).scalar_one_or_none()
         if given is not None:
             return int(given)
-        take = pinned.take_of(which) + 1
+        of_step = sa.select(sa.func.max(new_take.c.take)).filter_by(prompt_key=pinned.key, step=str(which))
+        take = max(pinned.take_of(which), connection.execute(of_step).scalar() or 0) + 1
         connection.execute(sa.insert(new_take).values(take=take, **mine))
         return take
 
@@ -141,17 +146,25 @@ class Prompts:
         with self._database.read() as connection:
             return list(connection.execute(sa.select(prompt.c.key).order_by(prompt.c.key)).scalars())
 
-    def set_status(self, key: str, status: str, error: Mapping[str, str] | None = None) -> None:
-        """Record how the last make of a prompt stands, for people."""
+    def set_status(self, one: Prompt, status: str, error: Mapping[str, str] | None = None) -> None:
+        """Record how the last make of a prompt stands, for people; not if another prompt is pinned meanwhile."""
         record = json.dumps(dict(error), ensure_ascii=False) if error else None
         with self._database.read() as connection:
-            now = connection.execute(sa.select(prompt.c.status, prompt.c.error).where(prompt.c.key == key)).first()
-        if now is None or tuple(now) == (status, record):
+            known = _known(connection, one.key)
+        if known is None or known.digest != one.digest or (known.status, known.error) == (status, record):
             return
         with self._database.write() as connection:
             connection.execute(
-                sa.update(prompt).where(prompt.c.key == key).values(status=status, error=record, updated_at=utc_now())
+                sa.update(prompt)
+                .where(prompt.c.key == one.key, prompt.c.digest == one.digest)
+                .values(status=status, error=record, updated_at=utc_now())
             )
+
+    def is_pinned(self, one: Prompt) -> bool:
+        """Whether exactly this prompt is pinned under its key."""
+        with self._database.read() as connection:
+            known = _known(connection, one.key)
+        return known is not None and bool(known.digest == one.digest)
 
     def open_plan(self, plan_id: str, key: str, *, amounts: Mapping[Step, int], caps: Iterable[budgets.Cap]) -> None:
         """Open a plan of this process, with its whole worst case reserved, and mark the prompt as running.
@@ -244,8 +257,16 @@ def _effective(known: sa.Row[Any] | None, as_given: Prompt) -> Prompt:
     """Return what is to be pinned: as given, but with the new takes of a prompt whose source has not changed."""
     if known is None or known.source_digest != as_given.digest or known.digest == known.source_digest:
         return as_given
-    pinned = Prompt.model_validate_json(known.body)
+    pinned = _read_body(known)
     return pinned.model_copy(update={"max_cost_usd": as_given.max_cost_usd})
+
+
+def _read_body(row: sa.Row[Any]) -> Prompt:
+    try:
+        return Prompt.model_validate_json(row.body)
+    except ValidationError as error:
+        message = f"the prompt {row.key} was pinned by another version and cannot be read; pin its file again."
+        raise LedgerError(message) from error
 
 
 def _is_pinned(known: sa.Row[Any] | None, as_given: Prompt) -> bool:
@@ -266,7 +287,7 @@ def _pinned_as(one: Prompt) -> dict[str, Any]:
 
 def _pinned(row: sa.Row[Any]) -> PinnedPrompt:
     return PinnedPrompt(
-        prompt=Prompt.model_validate_json(row.body),
+        prompt=_read_body(row),
         pin_seq=row.pin_seq,
         source=row.source,
         status=row.status,

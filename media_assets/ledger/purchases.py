@@ -33,6 +33,7 @@ from media_assets.ledger.rows import (
     add_artifact,
     as_row,
     find_row,
+    has_output,
     insert_purchase,
     raise_fence,
 )
@@ -165,7 +166,7 @@ class Purchases:
         keep = row is not None and row.state.is_open and recovery is not Recovery.FREE
         values: dict[str, Any] = {"owner": self._owner.id, "updated_at": now}
         if not keep:
-            values |= {"state": PurchaseState.RESERVED, "progress": None, "error": None, "prediction_id": None}
+            values |= {"state": PurchaseState.RESERVED, "progress": None, "prediction_id": None}
         if row is None:
             first = {"prompt_key": prompt_key, "recovery": recovery, "estimate_micro_usd": estimate_micro_usd}
             fence: int | None = insert_purchase(connection, request, {**values, **first, "created_at": now})
@@ -223,7 +224,7 @@ class Purchases:
                     "state": PurchaseState.DONE if done else PurchaseState.SUBMITTED,
                     "prediction_id": prediction.id,
                     "remote_state": str(prediction.state),
-                    "cost_micro_usd": cost_micro_usd,
+                    "cost_micro_usd": sa.func.coalesce(purchase.c.cost_micro_usd, 0) + cost_micro_usd if done else None,
                 },
             )
             self._close_attempt(connection, token, "accepted", prediction.id)
@@ -247,7 +248,8 @@ class Purchases:
         """Record the artifact, and whether it was judged good enough (a bad paid file is kept)."""
         with self._database.write() as connection:
             add_artifact(connection, made)
-            self._set_output(connection, claim.request_key, made)
+            if failed is None or not has_output(connection, claim.request_key):
+                self._set_output(connection, claim.request_key, made)
             state = PurchaseState.SUCCEEDED
             if failed is not None:
                 paid = self._cost(connection, claim) > 0
@@ -275,11 +277,15 @@ class Purchases:
             cost_micro_usd: What is billed all the same.
         """
         state = PurchaseState.FAILED_PAID if error.billed is Billed.YES else PurchaseState.FAILED_FREE
+        values: dict[str, Any] = {"error": json.dumps(error.as_dict(), ensure_ascii=False)}
         if outcome == "interrupted":
-            state = PurchaseState.CANCELED
+            # A retry that was not sent leaves what a person would have to decide as it was.
+            failed_before = claim.found in {PurchaseState.FAILED_PAID, PurchaseState.FAILED_FREE}
+            state = claim.found if failed_before and claim.found is not None else PurchaseState.CANCELED
+            values = {} if failed_before else values
         with self._database.write() as connection:
-            record = json.dumps(error.as_dict(), ensure_ascii=False)
-            self._change(connection, claim, {"state": state, "error": record, "cost_micro_usd": cost_micro_usd})
+            cost = sa.func.coalesce(purchase.c.cost_micro_usd, 0) + cost_micro_usd
+            self._change(connection, claim, {"state": state, "cost_micro_usd": cost, **values})
             self._close_attempt(connection, token, outcome, None)
             budgets.settle(connection, request_key=claim.request_key, cost_micro_usd=cost_micro_usd)
             self._close_interest(connection, claim.request_key)

@@ -144,6 +144,11 @@ def raise_fence(connection: sa.Connection, row: PurchaseRow, values: dict[str, A
     ).scalar_one_or_none()
 
 
+def has_output(connection: sa.Connection, request_key: str) -> bool:
+    """Whether a file was ever recorded for a purchase."""
+    return connection.execute(sa.select(output.c.idx).where(output.c.request_key == request_key)).first() is not None
+
+
 def add_artifact(connection: sa.Connection, made: Artifact) -> None:
     """Record a file of the store, once for equal bytes."""
     known = connection.execute(sa.select(artifact.c.sha256).where(artifact.c.sha256 == made.sha256)).first()

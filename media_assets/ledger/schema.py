@@ -58,6 +58,7 @@ step = sa.Table(
     sa.Column("degraded", sa.Boolean, nullable=False),
     sa.Column("reason", _Text),
     sa.Column("created_at", _Time, nullable=False),
+    sa.Index("ix_step_request_key", "request_key"),
 )
 
 purchase = sa.Table(

@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 
 from media_assets.errors import FfmpegError
 from media_assets.media._ffmpeg import ffmpeg_path, ffmpeg_says
@@ -41,12 +42,22 @@ class FfmpegFeatures:
 
 
 def ffmpeg_problem() -> str | None:
-    """Return why no ffmpeg can be run here, or None; starts nothing."""
+    """Return why films cannot be made with the ffmpeg at hand, or None; asks it once in a process."""
     try:
-        ffmpeg_path()
+        path = ffmpeg_path()
+        missing = _missing_encoders(path)
     except (FfmpegError, RuntimeError) as error:
         return f"there is none to run: {error}"
-    return None
+    return (
+        f"{path} lacks the encoders {', '.join(missing)}; set MEDIA_ASSETS_FFMPEG to another one" if missing else None
+    )
+
+
+@lru_cache(maxsize=4)
+def _missing_encoders(path: str) -> tuple[str, ...]:
+    del path  # the key: another ffmpeg has other encoders
+    encoders = _second_words(ffmpeg_says(["-encoders"], deadline_s=_DEADLINE_S))
+    return tuple(name for name in ENCODERS if name not in encoders)
 
 
 def ffmpeg_features() -> FfmpegFeatures:
@@ -58,12 +69,11 @@ def ffmpeg_features() -> FfmpegFeatures:
     path = ffmpeg_path()
     first_line = ffmpeg_says(["-version"], deadline_s=_DEADLINE_S).partition("\n")[0]
     version = re.match(r"ffmpeg version (\S+)", first_line)
-    encoders = _second_words(ffmpeg_says(["-encoders"], deadline_s=_DEADLINE_S))
     filters = _second_words(ffmpeg_says(["-filters"], deadline_s=_DEADLINE_S))
     return FfmpegFeatures(
         path=path,
         version=version[1] if version else first_line,
-        missing_encoders=tuple(name for name in ENCODERS if name not in encoders),
+        missing_encoders=_missing_encoders(path),
         missing_filters=tuple(name for name in FILTERS if name not in filters),
     )
 

@@ -26,11 +26,12 @@ def _landscape(call: LocalArguments) -> LocalReply:
 
 def _ken_burns(call: LocalArguments) -> LocalReply:
     params = call.params
+    size_px = (int(params["width"]), int(params["height"]))
     caption = params.get("caption")
     left_out = animate.write_ken_burns(
         call.inputs["image"],
         call.target,
-        size_px=(int(params["width"]), int(params["height"])),
+        size_px=size_px,
         fps=int(params["fps"]),
         duration_s=float(params["duration_s"]),
         zoom=float(params["zoom"]),
@@ -39,7 +40,10 @@ def _ken_burns(call: LocalArguments) -> LocalReply:
         work=call.work,
         deadline_s=call.deadline_s,
     )
-    return LocalReply(path=call.target, notes=(f"caption left out: {left_out}",) if left_out else ())
+    notes = [f"caption left out: {left_out}"] if left_out else []
+    if any(side % 2 for side in size_px):
+        notes.append("an odd side of the picture is one pixel less here: h264 needs even ones")
+    return LocalReply(path=call.target, notes=tuple(notes))
 
 
 def _piper(call: LocalArguments) -> LocalReply:

@@ -133,7 +133,7 @@ def test_people_see_each_step_and_the_film(cli: Cli) -> None:
     )  # fmt: skip
 
     assert ended.code == 0
-    for word in ("step", "provider", "model", "cost (USD)", "duration", "cached", "degraded", "local:landscape"):
+    for word in ("step", "provider", "model", "cost, USD", "duration", "cached", "degraded", "local:landscape"):
         assert word in ended.out
     assert "audio: the script is not spoken" in ended.out
     assert "video: caption left out" in ended.out

@@ -49,7 +49,7 @@ def test_a_pinned_prompt_comes_back_as_it_was(ledger: Ledger) -> None:
 def test_pinning_an_unchanged_prompt_changes_nothing(ledger: Ledger) -> None:
     """A sensor pins the same files every minute; that must start no run and touch no status."""
     _pin(ledger, cheap_prompt())
-    ledger.prompts.set_status("cheap", "done")
+    ledger.prompts.set_status(cheap_prompt(), "done")
     before = _pinned(ledger)
 
     _pin(ledger, cheap_prompt())
@@ -60,7 +60,7 @@ def test_pinning_an_unchanged_prompt_changes_nothing(ledger: Ledger) -> None:
 def test_a_changed_prompt_is_pinned_anew(ledger: Ledger) -> None:
     """Its sequence number tells a run that it was started for something else."""
     _pin(ledger, cheap_prompt())
-    ledger.prompts.set_status("cheap", "failed", {"class": "X", "message": "m"})
+    ledger.prompts.set_status(cheap_prompt(), "failed", {"class": "X", "message": "m"})
 
     _pin(ledger, cheap_prompt(script="Something else."))
 
@@ -123,9 +123,9 @@ def test_a_status_is_recorded_with_its_error_and_cleared_with_the_next(ledger: L
     _pin(ledger, cheap_prompt())
     error = {"class": "JudgeError", "message": "all black ■", "rerun": "never", "billed": "no"}
 
-    ledger.prompts.set_status("cheap", "failed", error)
+    ledger.prompts.set_status(cheap_prompt(), "failed", error)
     failed = _pinned(ledger)
-    ledger.prompts.set_status("cheap", "done")
+    ledger.prompts.set_status(cheap_prompt(), "done")
     done = _pinned(ledger)
 
     assert (failed.status, failed.error) == ("failed", error)

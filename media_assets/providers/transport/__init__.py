@@ -6,6 +6,7 @@ Today that is local calls; the HTTP half joins it here with the first paid provi
 import asyncio
 import os
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from weakref import WeakKeyDictionary
 
@@ -29,6 +30,8 @@ class Transport:
         self._adapters = adapters
         # Local models keep a core busy each: more at once only makes all of them late.
         self._local_concurrency = local_concurrency or os.cpu_count() or 1
+        # Threads of their own, so that long work never keeps a ledger's short writes waiting for one.
+        self._threads = ThreadPoolExecutor(self._local_concurrency, thread_name_prefix="local-model")
         self._local: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Semaphore] = WeakKeyDictionary()
 
     def adapter(self, provider: str) -> Adapter:
@@ -63,7 +66,9 @@ class Transport:
         loop = asyncio.get_running_loop()
         async with self._local.setdefault(loop, asyncio.Semaphore(self._local_concurrency)):
             before_sending()
-            reply = await run_local_call(call, inputs=inputs, scratch=scratch, deadline_s=deadline_s, tell=tell)
+            reply = await run_local_call(
+                call, self._threads, inputs=inputs, scratch=scratch, deadline_s=deadline_s, tell=tell
+            )
         return adapter.parse(reply)
 
     async def fetch(self, prediction: Prediction) -> Path:

@@ -8,6 +8,7 @@ import asyncio
 import errno
 import threading
 from collections.abc import Callable, Mapping
+from concurrent.futures import Executor
 from pathlib import Path
 
 from media_assets.errors import StorageError
@@ -18,6 +19,7 @@ from media_assets.threads import wait_for_end
 
 async def run_local_call(
     call: LocalCall,
+    threads: Executor,
     *,
     inputs: Mapping[str, Path],
     scratch: Path,
@@ -34,7 +36,7 @@ async def run_local_call(
     arguments = LocalArguments(
         params=call.params, inputs=inputs, target=scratch / "output", deadline_s=deadline_s, work=work
     )
-    running = asyncio.ensure_future(asyncio.to_thread(_run, call, arguments))
+    running = asyncio.get_running_loop().run_in_executor(threads, _run, call, arguments)
     try:
         return await asyncio.shield(running)
     except asyncio.CancelledError:

@@ -169,6 +169,7 @@ def upgrade() -> None:
         sa.Column("created_at", sa.String(length=32), nullable=False),
         sa.PrimaryKeyConstraint("prompt_key", "digest", "step", name=op.f("pk_step")),
     )
+    op.create_index("ix_step_request_key", "step", ["request_key"], unique=False)
     op.create_table(
         "output",
         sa.Column("request_key", sa.String(length=64), nullable=False),
