@@ -1,7 +1,7 @@
 """The four steps: which request each one makes of a prompt, and how long what it makes should be.
 
 Pure: no ledger, no files. A step's request names its inputs by *their* request keys, so the whole chain can be
-written down, priced and looked up before anything is made. Buying and judging what is written here is in ``studio.py``.
+written down, priced and looked up before anything is made. Buying and judging what is written here is in ``chain.py``.
 """
 
 import difflib

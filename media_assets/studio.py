@@ -193,7 +193,8 @@ class Studio:
             plan.require()
             amounts = {step.step: to_micro_usd(step.estimate_usd) for step in plan.steps if step.step in missing}
             caps = self._caps(prompt)
-            await in_thread(self.ledger.prompts.open_plan, plan_id, prompt.key, amounts=amounts, caps=caps)
+            open_plan = self.ledger.prompts.open_plan
+            await in_thread(open_plan, plan_id, prompt.key, amounts=amounts, caps=caps, digest=prompt.digest)
             crash_point("reserved")
             await self._run_chain(make, film, plan_id=plan_id)
         finally:
@@ -317,13 +318,16 @@ def open_studio(
     """
     chosen = options or StudioOptions()
     store = ArtifactStore(home / "artifacts")
-    with open_ledger(home, chosen.ledger_url) as ledger:
+    with contextlib.ExitStack() as stack:
+        ledger = stack.enter_context(open_ledger(home, chosen.ledger_url))
         ledger.sweep(store.root, home / _FILMS)
+        transport = Transport(local_concurrency=chosen.local_concurrency)
+        stack.callback(transport.close)
         yield Studio(
             home=home,
             ledger=ledger,
             store=store,
-            transport=Transport(local_concurrency=chosen.local_concurrency),
+            transport=transport,
             planner=Planner(catalog=load_catalog(), ledger=ledger, store=store, settings=chosen.plan),
             max_cost_usd=chosen.max_cost_usd,
             max_in_flight=chosen.max_in_flight,

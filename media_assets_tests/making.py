@@ -121,7 +121,8 @@ def studio_on(
             settings=studio.planner.settings,
         )
         adapters = {**ADAPTERS, OwnProvider.name: provider or OwnProvider()}
-        yield replace(studio, planner=planner, transport=Transport(adapters))
+        with contextlib.closing(Transport(adapters)) as transport:
+            yield replace(studio, planner=planner, transport=transport)
 
 
 def make(home: Path, prompt: Prompt, *, options: MakeOptions | None = None, **studio: Any) -> Film:
@@ -221,7 +222,8 @@ class Shop:
     def spent_usd(self) -> Decimal:
         """Return what the budget says was spent."""
         with self.ledger.database.read() as connection:
-            return Decimal(connection.exec_driver_sql("SELECT spent_micro_usd FROM budget").scalar_one()) / 1_000_000
+            spent = connection.exec_driver_sql("SELECT COALESCE(SUM(spent_micro_usd), 0) FROM budget").scalar_one()
+        return Decimal(spent) / 1_000_000
 
 
 def purchases(home: Path) -> dict[Step, PurchaseRow]:

@@ -30,7 +30,7 @@ MAY_IMPORT: Mapping[str, tuple[str, ...]] = {
     "replicate": (),
     "requests": (),
     "rich": ("cli/*",),
-    "socket": ("simulator/*", "testing.py"),
+    "socket": ("simulator/*", "testing.py", "cli/ui.py"),  # ui asks whether its port is free
     "sqlalchemy": ("ledger/*",),
     "sqlite3": ("ledger/*",),
     "starlette": ("simulator/*",),

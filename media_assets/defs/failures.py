@@ -38,7 +38,7 @@ def as_batch_failure(errors: Mapping[str, MediaAssetsError], total: int) -> dg.F
     lines = [f"{key}: {type(error).__name__}: {error.message}" for key, error in errors.items()]
     more = f"\n… and {len(lines) - _SHOWN} more" if len(lines) > _SHOWN else ""
     return dg.Failure(
-        description=f"{len(errors)} of {total} prompts failed; the others are materialized.\n"
+        description=f"{len(errors)} of {total} prompts failed; what the others made is materialized.\n"
         + "\n".join(lines[:_SHOWN])
         + more,
         metadata={"failed": dg.MetadataValue.json(list(errors)), "failed_count": len(errors), "total_count": total},

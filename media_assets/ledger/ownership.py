@@ -1,4 +1,4 @@
-"""Who is alive: one locked file per process, whose lock the kernel frees when the process dies.
+"""Who is alive: one locked file for each open ledger of a process, whose lock the kernel frees when the process dies.
 
 No timer is involved, so a paused process or a changed clock cannot make a live owner look dead. One file serves all
 rows a process owns. The lock works between processes of one machine; ledgers that several machines share need more.

@@ -166,19 +166,27 @@ class Prompts:
             known = _known(connection, one.key)
         return known is not None and bool(known.digest == one.digest)
 
-    def open_plan(self, plan_id: str, key: str, *, amounts: Mapping[Step, int], caps: Iterable[budgets.Cap]) -> None:
+    def open_plan(
+        self, plan_id: str, key: str, *, amounts: Mapping[Step, int], caps: Iterable[budgets.Cap], digest: str = ""
+    ) -> None:
         """Open a plan of this process, with its whole worst case reserved, and mark the prompt as running.
+
+        Args:
+            plan_id: A new name.
+            key: Whose plan.
+            amounts: Micro-USD by step.
+            caps: The limits that apply.
+            digest: The prompt's; another one that is pinned by now is not marked.
 
         Raises:
             BudgetExceededError: A cap would be passed; nothing is opened.
         """
         now = utc_now()
+        running = sa.update(prompt).where(prompt.c.key == key, prompt.c.digest == digest)
         with self._database.write() as connection:
             connection.execute(sa.insert(plan).values(id=plan_id, owner=self._owner.id, prompt_key=key, created_at=now))
             budgets.reserve(connection, plan_id=plan_id, amounts=amounts, caps=list(caps))
-            connection.execute(
-                sa.update(prompt).where(prompt.c.key == key).values(status="running", error=None, updated_at=now)
-            )
+            connection.execute(running.values(status="running", error=None, updated_at=now))
 
     def reserve_fallback(self, plan_id: str, step: Step, amount_micro_usd: int, caps: Iterable[budgets.Cap]) -> None:
         """Reserve another model's worst case for a step, in place of what no purchase took over.

@@ -348,11 +348,9 @@ class Purchases:
 
     def attempts(self, request_key: str) -> list[dict[str, Any]]:
         """Return every attempt of one purchase, without its token."""
-        shown = [column for column in attempt.c if column.name != "token"]
+        shown = (column for column in attempt.c if column.name != "token")
         with self._database.read() as connection:
-            rows = connection.execute(
-                sa.select(*shown).where(attempt.c.request_key == request_key).order_by(attempt.c.n)
-            )
+            rows = connection.execute(sa.select(*shown).filter_by(request_key=request_key).order_by(attempt.c.n))
             return [dict(row._mapping) for row in rows]  # noqa: SLF001 - SQLAlchemy's public name for it
 
     def _change(

@@ -297,6 +297,8 @@ def test_a_url_is_read_as_the_driver_that_is_installed(setting: str | None, driv
         ("postgresql://ann:geheim@127.0.0.1:1/films", r"ann:\*\*\*@127\.0\.0\.1:1/films"),
         ("postgresql://ann:geheim@db.example:port/films", "is not a database URL"),
         ("postgresql+asyncpg://ann:geheim@127.0.0.1:1/films", "psycopg2"),
+        ("postgresql://127.0.0.1:1/films?user=ann&password=geheim", "Nothing was sent"),
+        ("sqlite:///films.db", "write it in full"),
         ("postgresql+nosuch://ann:geheim@127.0.0.1:1/films", "psycopg2"),
         ("sqlite://", "SQLite"),
         ("sqlite:///:memory:", "SQLite"),

@@ -136,7 +136,7 @@ def test_an_open_plan_shows_as_running(ledger: Ledger) -> None:
     """Whoever looks from elsewhere sees that somebody is at work."""
     _pin(ledger, cheap_prompt())
 
-    ledger.prompts.open_plan("1", "cheap", amounts={}, caps=[])
+    ledger.prompts.open_plan("1", "cheap", amounts={}, caps=[], digest=cheap_prompt().digest)
 
     assert _pinned(ledger).status == "running"
 
@@ -191,3 +191,16 @@ def test_a_refused_plan_leaves_the_status_alone(ledger: Ledger) -> None:
         ledger.prompts.open_plan("1", "cheap", amounts={Step.IMAGE: 2}, caps=[Cap("prompt:cheap", 1, "max_cost_usd")])
 
     assert _pinned(ledger).status == "pending"
+
+
+def test_a_new_take_is_one_that_nobody_had(ledger: Ledger) -> None:
+    """A retry gets its own take again, and the next request for something new gets something new."""
+    _pin(ledger, cheap_prompt())
+
+    def taken(origin: str) -> int:
+        prompt = ledger.prompts.raise_takes("cheap", [Step.IMAGE], origin=origin)
+        assert prompt is not None
+        return prompt.take_of(Step.IMAGE)
+
+    assert [taken(origin) for origin in ("run 1", "run 2", "run 1", "run 3")] == [1, 2, 1, 3]
+    assert _pinned(ledger).prompt.take_of(Step.IMAGE) == 3

@@ -34,6 +34,10 @@ class Transport:
         self._threads = ThreadPoolExecutor(self._local_concurrency, thread_name_prefix="local-model")
         self._local: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Semaphore] = WeakKeyDictionary()
 
+    def close(self) -> None:
+        """End the threads of local models; nothing may be running any more."""
+        self._threads.shutdown()
+
     def adapter(self, provider: str) -> Adapter:
         """Return a provider's adapter."""
         return self._adapters[provider]
