@@ -331,8 +331,7 @@ class Chain:
 
 def _as_defect(step: Step, error: Exception) -> DefectError:
     _log.error("the step %s met a defect", step, exc_info=error)
-    message = f"{type(error).__name__}: {error}. This is a defect; please report it with the log's traceback."
-    return DefectError(message)
+    return DefectError.of(error)
 
 
 def _clip_s(made: Mapping[Step, StepResult]) -> float:

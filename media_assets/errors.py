@@ -284,6 +284,11 @@ class DefectError(MediaAssetsError):
     rerun = Rerun.RESUME
     billed = Billed.UNKNOWN
 
+    @classmethod
+    def of(cls, error: Exception) -> Self:
+        """Build the error that tells of an unexpected one, whose traceback the caller logs."""
+        return cls(f"{type(error).__name__}: {error}. This is a defect; please report it with the log's traceback.")
+
 
 class StorageError(MediaAssetsError):
     """Disk or database is at fault; nothing new was sent."""

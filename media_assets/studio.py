@@ -166,8 +166,7 @@ class Studio:
             film.error = error
         except Exception as error:  # noqa: BLE001 - P6: our own bug in one prompt must not end a batch
             _log.exception("%s: a defect", prompt.key)
-            message = f"{type(error).__name__}: {error}. This is a defect; please report it with the log's traceback."
-            film.error = DefectError(message)
+            film.error = DefectError.of(error)
         try:
             await in_thread(self._note, prompt, film)
         except Exception:  # noqa: BLE001 - likewise

@@ -90,31 +90,6 @@ class Purchases:
         Returns:
             A ``Claim`` when it is ours to work on, ``Busy`` when a living owner has it, else the finished row.
         """
-        try:
-            return self._claim(
-                request,
-                recovery=recovery,
-                prompt_key=prompt_key,
-                plan_id=plan_id,
-                estimate_micro_usd=estimate_micro_usd,
-                retry_failed=retry_failed,
-                remake=remake,
-            )
-        except sa.exc.IntegrityError:
-            # On Postgres another process may insert the same purchase between our look and our insert.
-            return Busy()
-
-    def _claim(
-        self,
-        request: GenerationRequest,
-        *,
-        recovery: Recovery,
-        prompt_key: str,
-        plan_id: str,
-        estimate_micro_usd: int,
-        retry_failed: bool,
-        remake: bool,
-    ) -> Claim | Busy | PurchaseRow:
         with self._database.write() as connection:
             row = find_row(connection, request.key)
             if row is not None and not self._may_take(row, retry_failed=retry_failed, remake=remake):
