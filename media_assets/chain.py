@@ -9,11 +9,9 @@ import logging
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from decimal import Decimal
-from functools import partial
-from pathlib import Path
+from datetime import date
 
-from media_assets.artifact import ArtifactStore, MediaInfo
+from media_assets.artifact import ArtifactStore
 from media_assets.catalog import ModelSpec, Recovery
 from media_assets.crash_points import crash_point
 from media_assets.errors import (
@@ -30,17 +28,19 @@ from media_assets.film import StepResult
 from media_assets.ledger import Ledger
 from media_assets.ledger.budgets import Cap
 from media_assets.ledger.prompts import FinishedStep
-from media_assets.media.judge import judge_audio, judge_film, judge_image, judge_video
 from media_assets.media.length import film_length_s
+from media_assets.media.questions import AskAudio, AskFilm, AskImage, AskVideo, Question
+from media_assets.orders import Order, Purchased
 from media_assets.plan import Planner
 from media_assets.pricing import to_micro_usd
 from media_assets.prompt import Prompt, Step
-from media_assets.purchase import Judge, Order, Purchased, Purchasing
+from media_assets.purchase import Purchasing
 from media_assets.request import GenerationRequest
 from media_assets.standing import Standing, needs
 from media_assets.steps import (
     AFTER_VIDEO_TOLERANCE,
     Draft,
+    Picture,
     draft_audio,
     draft_image,
     draft_merged,
@@ -66,7 +66,7 @@ class ChainContext:
     ledger: Ledger
     store: ArtifactStore
     purchasing: Purchasing
-    today_price: Callable[[ModelSpec], Decimal]
+    today: date
     retry_failed: bool
     tell: Tell
 
@@ -157,9 +157,14 @@ class Chain:
         if row is None or finished is None:
             message = "there is no finished step to make again"
             raise OutputLostError(message)
-        spec = self._at.planner.catalog.get(row.model)
         request = row.request()
-        purchased = await self._buy(spec, request, made)
+        # The file it was has its size and length; a free one that is made again has to be like it.
+        info = row.artifact.info if row.artifact else None
+        size_px = (info.width_px, info.height_px) if info and info.width_px and info.height_px else None
+        spec = self._at.planner.catalog.get(row.model)
+        length_s = info.duration_s if info else None
+        draft = Draft(spec=spec, request=request, length_s=length_s, size_px=size_px, problems=())
+        purchased = await self._buy(draft, made)
         return self._result(finished.step, request, purchased, degraded=finished.degraded, reason=finished.reason)
 
     async def _route(self, step: Step, made: Mapping[Step, StepResult]) -> StepResult:
@@ -173,7 +178,7 @@ class Chain:
             try:
                 draft, purchased = await self._ask(step, spec, made, is_fallback=position > 0)
             except MediaAssetsError as error:
-                if not rest or not _moves_on(error, rest[0]):
+                if self._at.planner.settings.strict or not rest or not _moves_on(error, rest[0]):
                     raise
                 unknown = isinstance(error, UnknownOutcomeError)
                 reason = "unknown_outcome" if unknown else f"fallback: {type(error).__name__}: {error.message}"
@@ -190,15 +195,16 @@ class Chain:
         self, step: Step, spec: ModelSpec, made: Mapping[Step, StepResult], *, is_fallback: bool
     ) -> tuple[Draft, Purchased]:
         draft = self._draft(step, spec, made)
-        if draft.problems:
+        problems = [*draft.problems, *self._at.planner.model_problems(step, spec, self._at.today)]
+        if problems:
             headline = f"{spec.id} cannot make this {step}:"
-            raise PlanError.of(headline, draft.problems)
-        amount = to_micro_usd(self._at.today_price(spec))
+            raise PlanError.of(headline, problems)
+        amount = to_micro_usd(self._at.planner.quote(draft.request, self._at.today).max_usd)
         if is_fallback and amount:
             # The plan reserved the first model's worst case only.
             reserve = self._at.ledger.prompts.reserve_fallback
             await in_thread(reserve, self._at.plan_id, step, amount, self._at.caps)
-        purchased = await self._buy(spec, draft.request, made)
+        purchased = await self._buy(draft, made)
         if step is Step.AUDIO and Step.VIDEO in made and spec.recovery is Recovery.FREE:
             return await self._match_again(spec, draft, purchased, made)
         return draft, purchased
@@ -215,15 +221,18 @@ class Chain:
         speed = float(draft.request.params[name]) * voice_s / clip_s
         speed = round(min(max(speed, limits.min or speed), limits.max or speed), 3)
         request = replace(draft.request, params={**draft.request.params, name: speed})
-        return replace(draft, request=request), await self._buy(spec, request, made)
+        again = replace(draft, request=request)
+        return again, await self._buy(again, made)
 
     def _draft(self, step: Step, spec: ModelSpec, made: Mapping[Step, StepResult]) -> Draft:
         prompt, planner = self._at.prompt, self._at.planner
         if step is Step.IMAGE:
-            return draft_image(prompt, spec)
+            return draft_image(prompt, spec, bounds=planner.settings.bounds)
         if step is Step.VIDEO:
             voice = planner.catalog.get(planner.route(prompt, Step.AUDIO)[0], step=Step.AUDIO)
-            return draft_video(prompt, spec, voice=voice, image_key=made[Step.IMAGE].request_key)
+            return draft_video(
+                prompt, spec, voice=voice, picture=_picture(prompt, made), bounds=planner.settings.bounds
+            )
         if step is Step.AUDIO:
             if Step.VIDEO in made:
                 return draft_audio(prompt, spec, clip_s=_clip_s(made), match_clip=True)
@@ -236,9 +245,12 @@ class Chain:
     def _expected_clip_s(self) -> float:
         planner, prompt = self._at.planner, self._at.prompt
         spec = planner.catalog.get(planner.route(prompt, Step.VIDEO)[0], step=Step.VIDEO)
-        return draft_video(prompt, spec, voice=None, image_key="").length_s or 1.0
+        picture = Picture(request_key="", size_px=prompt.size_px)
+        clip = draft_video(prompt, spec, voice=None, picture=picture, bounds=planner.settings.bounds)
+        return clip.length_s or 1.0
 
-    async def _buy(self, spec: ModelSpec, request: GenerationRequest, made: Mapping[Step, StepResult]) -> Purchased:
+    async def _buy(self, draft: Draft, made: Mapping[Step, StepResult]) -> Purchased:
+        request = draft.request
         inputs = {
             role: self._at.store.local_path(artifact)
             for role in request.input_keys()
@@ -247,28 +259,29 @@ class Chain:
         return await self._at.purchasing.buy(
             Order(
                 request=request,
-                spec=spec,
+                spec=draft.spec,
                 prompt_key=self._at.prompt.key,
                 plan_id=self._at.plan_id,
-                estimate_usd=self._at.today_price(spec),
+                estimate_usd=self._at.planner.quote(request, self._at.today).max_usd,
+                today=self._at.today,
+                assume_usd=self._at.planner.settings.assume_usd,
                 inputs=inputs,
-                judge=self._judge(request, made),
+                question=self._question(draft, made),
                 retry_failed=self._at.retry_failed,
                 tell=lambda fraction: self._at.tell(request.step, "progress", fraction, None),
             )
         )
 
-    def _judge(self, request: GenerationRequest, made: Mapping[Step, StepResult]) -> Judge:
-        prompt = self._at.prompt
-        if request.step is Step.IMAGE:
-            return partial(_judge_image, prompt.size_px, self._at.planner.settings.min_image_side_px)
-        if request.step is Step.VIDEO:
-            length = request.params.get(self._at.planner.catalog.get(request.model).roles.get("length", ""))
-            return partial(_judge_video, prompt.size_px, float(length) if length is not None else None)
-        if request.step is Step.AUDIO:
-            silent = self._at.planner.catalog.get(request.model).silent
-            return partial(_judge_audio, None if silent else prompt.script, silent)
-        return partial(_judge_film, prompt, made)
+    def _question(self, draft: Draft, made: Mapping[Step, StepResult]) -> Question:
+        """Return what the file has to be, to be good enough to build on."""
+        prompt, step = self._at.prompt, draft.request.step
+        if step is Step.IMAGE:
+            return AskImage(requested_size_px=draft.size_px, min_side_px=self._at.planner.settings.min_image_side_px)
+        if step is Step.VIDEO:
+            return AskVideo(requested_size_px=draft.size_px, requested_duration_s=draft.length_s)
+        if step is Step.AUDIO:
+            return AskAudio(text=None if draft.spec.silent else prompt.script, silent_ok=draft.spec.silent)
+        return AskFilm(target_s=_film_s(prompt, made))
 
     async def _record(
         self,
@@ -319,6 +332,8 @@ class Chain:
             estimate_usd=purchased.estimate_usd,
             duration_s=0.0,
             started_s=time.monotonic() - self._began,
+            reported=purchased.reported,
+            price_from=purchased.price_from,
             attempts=purchased.attempts,
             cached=purchased.cached,
             degraded=degraded,
@@ -346,21 +361,15 @@ def _moves_on(error: MediaAssetsError, following: ModelSpec) -> bool:
     return isinstance(error, PurchaseError | MediaError | PlanError) and not isinstance(error, OutputLostError)
 
 
-def _judge_image(size_px: tuple[int, int], min_side_px: int, path: Path, info: MediaInfo) -> None:
-    judge_image(path, info, requested_size_px=size_px, min_side_px=min_side_px).require("the picture")
+def _picture(prompt: Prompt, made: Mapping[Step, StepResult]) -> Picture:
+    image = made[Step.IMAGE]
+    info = image.artifact.info if image.artifact is not None else None
+    width, height = prompt.size_px
+    size_px = ((info.width_px or width, info.height_px or height)) if info is not None else (width, height)
+    return Picture(request_key=image.request_key, size_px=size_px)
 
 
-def _judge_video(size_px: tuple[int, int], length_s: float | None, path: Path, info: MediaInfo) -> None:
-    judge_video(path, info, requested_size_px=size_px, requested_duration_s=length_s, check_motion=True).require(
-        "the clip"
-    )
-
-
-def _judge_audio(script: str | None, silent: bool, path: Path, info: MediaInfo) -> None:  # noqa: FBT001 - partial
-    judge_audio(path, info, text=script, silent_ok=silent).require("the voice")
-
-
-def _judge_film(prompt: Prompt, made: Mapping[Step, StepResult], path: Path, info: MediaInfo) -> None:
+def _film_s(prompt: Prompt, made: Mapping[Step, StepResult]) -> float:
     clip, voice = (made[step].artifact if step in made else None for step in (Step.VIDEO, Step.AUDIO))
     if clip is None:
         message = "the film has no clip"
@@ -368,5 +377,4 @@ def _judge_film(prompt: Prompt, made: Mapping[Step, StepResult], path: Path, inf
     clip_s = clip.info.video_duration_s or clip.info.duration_s or 0.0
     spoken = voice is not None and prompt.script is not None
     voice_s = voice.info.duration_s if spoken and voice is not None else None
-    target_s = film_length_s(prompt.fit, clip_s=clip_s, voice_s=voice_s).film_s
-    judge_film(path, info, target_s=target_s).require("the film")
+    return film_length_s(prompt.fit, clip_s=clip_s, voice_s=voice_s).film_s

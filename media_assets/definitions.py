@@ -5,19 +5,32 @@ from typing import Any
 import dagster as dg
 
 from media_assets.defs.assets import media
-from media_assets.defs.resources import LedgerResource, LocalResource, StoreResource
+from media_assets.defs.resources import (
+    ElevenLabsResource,
+    FalResource,
+    LedgerResource,
+    LocalResource,
+    OpenAIResource,
+    ReplicateResource,
+    StoreResource,
+)
 
 
 def build_defs(**overrides: Any) -> dg.Definitions:
     """Build the project's definitions.
 
     Args:
-        overrides: Resources to use in place of the defaults, by name: ``store``, ``ledger``, ``local``.
+        overrides: Resources to use in place of the defaults, by name: ``store``, ``ledger``, ``local``,
+            ``replicate``, ``fal``, ``openai``, ``elevenlabs``.
     """
     resources: dict[str, Any] = {
         "store": StoreResource(),
         "ledger": LedgerResource(),
         "local": LocalResource(),
+        "replicate": ReplicateResource(),
+        "fal": FalResource(),
+        "openai": OpenAIResource(),
+        "elevenlabs": ElevenLabsResource(),
     }
     unknown = set(overrides) - set(resources)
     if unknown:

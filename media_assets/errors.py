@@ -7,9 +7,13 @@
     │   ├── UnknownModelError
     │   └── CatalogError
     ├── BudgetExceededError             nothing sent; raise the cap, then rerun
-    ├── PurchaseError                   .step .provider .model .request_key .prediction_id
+    ├── PurchaseError                   .step .provider .model .request_key .prediction_id .http_status
     │   ├── RequestRejectedError        refused before work began: not billed, a rerun changes nothing
-    │   ├── RateLimitedError            refused for now: not billed, submit later
+    │   │   ├── KeyRejectedError        the key is missing, wrong, or may not do this
+    │   │   ├── InsufficientCreditError the account is empty: the whole run stops asking this provider
+    │   │   └── ModelGoneError          the provider does not have this model (any more)
+    │   ├── ContentRejectedError        moderation, before or after the work; ``billed`` says which
+    │   ├── RateLimitedError            refused for now: not billed, submit later   .retry_after_s
     │   ├── ProviderUnavailableError    never connected: not billed, submit later
     │   ├── PredictionFailedError       accepted, then failed
     │   ├── PredictionTimeoutError      still running: billed, resume it
@@ -175,16 +179,35 @@ class PurchaseError(MediaAssetsError):
         self.model = model
         self.request_key = request_key
         self.prediction_id = prediction_id
+        self.http_status: int | None = None
 
 
 class RequestRejectedError(PurchaseError):
     """The provider refused the request before work began: not billed, and a rerun changes nothing."""
 
 
+class KeyRejectedError(RequestRejectedError):
+    """The key is missing or wrong, or its account may not do this."""
+
+
+class InsufficientCreditError(RequestRejectedError):
+    """The account is out of money; every further submission to this provider would fail alike."""
+
+
+class ModelGoneError(RequestRejectedError):
+    """The provider does not know this model, or no longer."""
+
+
+class ContentRejectedError(PurchaseError):
+    """The provider's moderation refused the request, or what was made of it; never retried unchanged."""
+
+
 class RateLimitedError(PurchaseError):
     """The provider refused for now: not billed, submit later."""
 
     rerun = Rerun.RESUBMIT
+    retry_after_s: float | None = None
+    """Seconds the provider asked to wait, as far as it said."""
 
 
 class ProviderUnavailableError(PurchaseError):

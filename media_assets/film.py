@@ -26,6 +26,11 @@ class StepResult:
     spent_usd: Decimal
     """What this call spent."""
     estimate_usd: Decimal
+    """The worst case, before it was bought."""
+    reported: Mapping[str, str]
+    """What the provider says it used, in its own units."""
+    price_from: str | None
+    """Day of the price row that ``cost_usd`` was reckoned with; None for what is free."""
     duration_s: float
     """Wall time of this call, waiting included; 0 when cached."""
     started_s: float
@@ -51,6 +56,8 @@ class StepResult:
             "cost_usd": str(self.cost_usd),
             "spent_usd": str(self.spent_usd),
             "estimate_usd": str(self.estimate_usd),
+            "reported": dict(self.reported),
+            "price_from": self.price_from,
             "duration_s": round(self.duration_s, 3),
             "attempts": self.attempts,
             "cached": self.cached,
@@ -132,6 +139,8 @@ def _missing(step: Step) -> dict[str, Any]:
         cost_usd=Decimal(0),
         spent_usd=Decimal(0),
         estimate_usd=Decimal(0),
+        reported={},
+        price_from=None,
         duration_s=0.0,
         started_s=0.0,
         attempts=0,

@@ -3,7 +3,7 @@
 Planning reads the ledger and the disk, writes nothing and sends nothing.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date
 from decimal import Decimal
@@ -11,15 +11,16 @@ from typing import Any
 
 from media_assets.artifact import ArtifactStore
 from media_assets.catalog import DEFAULT_ROUTES, Catalog, ModelSpec
-from media_assets.errors import ConfigurationError, ConformError, PlanError, Problem
+from media_assets.errors import BudgetExceededError, ConfigurationError, ConformError, PlanError, Problem
 from media_assets.ledger import Ledger
 from media_assets.ledger.rows import PurchaseState
 from media_assets.media.ffmpeg_features import ffmpeg_problem
 from media_assets.media.length import film_length_s
-from media_assets.pricing import estimate_usd
+from media_assets.pricing import Estimate, estimate, price_on, stale
 from media_assets.prompt import Prompt, Scalar, Step
+from media_assets.request import GenerationRequest
 from media_assets.standing import Standing
-from media_assets.steps import Draft, draft_audio, draft_image, draft_merged, draft_video
+from media_assets.steps import Bounds, Draft, Picture, draft_audio, draft_image, draft_merged, draft_video
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,6 +34,19 @@ class PlanSettings:
     """A smaller picture is not built on."""
     min_free_bytes: int = 512 * 10**6
     """Disk that must be free before anything is made."""
+    max_crop: float = 0.5
+    """Share of a picture's area that may be cut off to fit the next model."""
+    max_enlargement: float = 2.0
+    """Factor by which a picture may be blown up to fit the next model."""
+    strict: bool = False
+    """Whether a step fails with its first model, in place of going on to the next of its route."""
+    assume_usd: Decimal | None = None
+    """What a model without a price is taken to cost a request; None: it is refused."""
+
+    @property
+    def bounds(self) -> Bounds:
+        """Return how much a picture may lose."""
+        return Bounds(max_crop=self.max_crop, max_enlargement=self.max_enlargement)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,10 +58,16 @@ class PlannedStep:
     params: Mapping[str, Scalar]
     estimate_usd: Decimal
     """The worst case; 0 for what is there already."""
+    least_usd: Decimal
+    """The best case."""
+    price_hearsay: str | None
+    """Who said the price, if not the provider itself."""
     cached: bool
     in_flight: bool
     duration_s: float | None
     """Expected length of what is made; None for a picture."""
+    size_px: tuple[int, int] | None
+    """Expected width and height; None for a sound, and where the model decides."""
     request_key: str
 
 
@@ -58,6 +78,14 @@ class Plan:
     key: str
     steps: tuple[PlannedStep, ...]
     problems: tuple[Problem, ...]
+    warnings: tuple[Problem, ...] = ()
+    """What does not stop the chain, and should be known: a price that is not the provider's own word, a model that
+    retires soon, a second model without a key."""
+
+    @property
+    def least_usd(self) -> Decimal:
+        """Return the best case of everything that is not there yet."""
+        return sum((step.least_usd for step in self.steps), Decimal(0))
 
     @property
     def estimate_usd(self) -> Decimal:
@@ -65,7 +93,14 @@ class Plan:
         return sum((step.estimate_usd for step in self.steps), Decimal(0))
 
     def require(self) -> None:
-        """Raise a ``PlanError`` that lists every problem, if there is one."""
+        """Raise an error that lists every problem, if there is one.
+
+        Raises:
+            BudgetExceededError: A cap would be passed, and nothing else is wrong: more money would help.
+            PlanError: Otherwise.
+        """
+        if self.problems and all(problem.field == "budget" for problem in self.problems):
+            raise BudgetExceededError("; ".join(problem.message for problem in self.problems))
         if self.problems:
             headline = f"{self.key} cannot be made as asked; nothing was sent:"
             raise PlanError.of(headline, self.problems)
@@ -75,10 +110,9 @@ class Plan:
         return {
             "key": self.key,
             "ok": not self.problems,
-            "problems": [
-                {"step": problem.where, "field": problem.field, "message": problem.message} for problem in self.problems
-            ],
-            "estimate_usd": {"min": "0", "max": format(self.estimate_usd, "f")},
+            "problems": [_as_dict(problem) for problem in self.problems],
+            "warnings": [_as_dict(warning) for warning in self.warnings],
+            "estimate_usd": {"min": format(self.least_usd, "f"), "max": format(self.estimate_usd, "f")},
             "steps": [
                 {
                     "step": str(step.step),
@@ -94,12 +128,34 @@ class Plan:
         }
 
 
+_FREE = Estimate(min_usd=Decimal(0), max_usd=Decimal(0), price_from=None, own_word=True)
+"""Of what is there already."""
+
+
+def _as_dict(problem: Problem) -> dict[str, str]:
+    return {"step": problem.where, "field": problem.field, "message": problem.message}
+
+
+def _has_key(provider: str) -> str | None:
+    del provider
+    return None
+
+
 class Planner:
     """Makes plans, with one catalog, ledger and store."""
 
-    def __init__(self, *, catalog: Catalog, ledger: Ledger, store: ArtifactStore, settings: PlanSettings) -> None:
+    def __init__(
+        self,
+        *,
+        catalog: Catalog,
+        ledger: Ledger,
+        store: ArtifactStore,
+        settings: PlanSettings,
+        missing_key: Callable[[str], str | None] = _has_key,
+    ) -> None:
         self.catalog = catalog
         self.settings = settings
+        self._missing_key = missing_key
         self._ledger = ledger
         self._store = store
 
@@ -121,6 +177,7 @@ class Planner:
         problems = self._machine_problems()
         drafts, faults = self._drafts(prompt, standings)
         problems += faults
+        warnings: list[Problem] = []
         steps = []
         for step, draft in drafts.items():
             standing = standings[step]
@@ -129,12 +186,50 @@ class Planner:
             if len(drafts) < len(Step):
                 continue
             try:
-                steps.append(self._planned(step, draft, standing, today))
+                planned = self._planned(step, draft, standing, today)
             except ConfigurationError as error:
                 problems.append(Problem(step, "model", error.message))
+                continue
+            steps.append(planned)
+            if not planned.cached:
+                problems += self.model_problems(step, self.catalog.get(planned.model), today)
+                warnings += self._warnings(prompt, step, today, price_hearsay=planned.price_hearsay)
         if not (standings[Step.IMAGE].row and standings[Step.VIDEO].row):
             problems += self._size_problems(prompt)
-        return Plan(key=prompt.key, steps=tuple(steps), problems=tuple(dict.fromkeys(problems)))
+        return Plan(
+            key=prompt.key,
+            steps=tuple(steps),
+            problems=tuple(dict.fromkeys(problems)),
+            warnings=tuple(dict.fromkeys(warnings)),
+        )
+
+    def model_problems(self, step: Step, spec: ModelSpec, today: date) -> list[Problem]:
+        """Return why a model cannot be asked now: it is retired, or its provider's key is missing."""
+        problems = []
+        if spec.lifetime(today) == "retired":
+            problems.append(Problem(step, "model", _retired(spec)))
+        if variable := self._missing_key(spec.provider):
+            fault = f"{spec.id} needs a key: set {variable}"
+            problems.append(Problem(step, "key", fault))
+        return problems
+
+    def _warnings(self, prompt: Prompt, step: Step, today: date, *, price_hearsay: str | None) -> list[Problem]:
+        first, *rest = (self.catalog.get(model, step=step) for model in self.route(prompt, step))
+        warnings = []
+        if first.lifetime(today) == "retiring":
+            warnings.append(Problem(step, "model", _retiring(first)))
+        if price_hearsay is not None:
+            fault = f"the price of {first.id} is not the provider's own word: {price_hearsay}"
+            warnings.append(Problem(step, "price", fault))
+        if stale(first, today):
+            warnings.append(Problem(step, "price", f"the price of {first.id} was read more than 90 days ago"))
+        for spec in rest:
+            if spec.lifetime(today) == "retired":
+                warnings.append(Problem(step, "route", _retired(spec)))
+            elif variable := self._missing_key(spec.provider):
+                fault = f"{spec.id} cannot take over without a key: set {variable}"
+                warnings.append(Problem(step, "route", fault))
+        return warnings
 
     def _drafts(self, prompt: Prompt, standings: Mapping[Step, Standing]) -> tuple[dict[Step, Draft], list[Problem]]:
         """Draft every step with the first model of its route."""
@@ -157,10 +252,12 @@ class Planner:
 
         # What a missing model would have made is left out; what can be said of the other steps is said all the same.
         if Step.IMAGE in specs:
-            drafts[Step.IMAGE] = draft_image(prompt, specs[Step.IMAGE])
+            drafts[Step.IMAGE] = draft_image(prompt, specs[Step.IMAGE], bounds=self.settings.bounds)
         if Step.VIDEO in specs:
-            voice = specs.get(Step.AUDIO)
-            drafts[Step.VIDEO] = draft_video(prompt, specs[Step.VIDEO], voice=voice, image_key=key(Step.IMAGE))
+            picture = self._picture(prompt, key(Step.IMAGE), standings[Step.IMAGE], drafts.get(Step.IMAGE))
+            drafts[Step.VIDEO] = draft_video(
+                prompt, specs[Step.VIDEO], voice=specs.get(Step.AUDIO), picture=picture, bounds=self.settings.bounds
+            )
         clip_s = drafts[Step.VIDEO].length_s if Step.VIDEO in drafts else None
         if Step.AUDIO in specs:
             match_clip = self.settings.match_clip and clip_s is not None
@@ -170,21 +267,49 @@ class Planner:
             drafts[Step.MERGED] = _with_length(prompt, merged, drafts)
         return drafts, problems
 
+    def _picture(self, prompt: Prompt, key: str, standing: Standing, draft: Draft | None) -> Picture:
+        size_px = (draft.size_px if draft else None) or prompt.size_px
+        row = standing.row or self._ledger.purchases.get(key)
+        if row is not None and row.artifact is not None:
+            info = row.artifact.info
+            size_px = (info.width_px or size_px[0], info.height_px or size_px[1])
+        return Picture(request_key=key, size_px=size_px)
+
     def _planned(self, step: Step, draft: Draft, standing: Standing, today: date) -> PlannedStep:
         row = standing.row or self._ledger.purchases.get(draft.request.key)
         finished = row is not None and row.state is PurchaseState.SUCCEEDED
         cached = finished and row is not None and row.artifact is not None and self._store.has(row.artifact)
         request = row.request() if row is not None and finished else draft.request
+        quote = _FREE if cached else self.quote(request, today)
         return PlannedStep(
             step=step,
             model=request.model,
             params=request.params,
-            estimate_usd=Decimal(0) if cached else estimate_usd(self.catalog.get(request.model), today),
+            estimate_usd=quote.max_usd,
+            least_usd=quote.min_usd,
+            price_hearsay=self._hearsay(request.model, quote, today),
             cached=cached,
             in_flight=row is not None and row.state.is_open,
             duration_s=draft.length_s,
+            size_px=draft.size_px,
             request_key=request.key,
         )
+
+    def _hearsay(self, model: str, quote: Estimate, today: date) -> str | None:
+        if quote.own_word:
+            return None
+        return (
+            "MEDIA_ASSETS_ASSUME_USD" if quote.price_from is None else price_on(self.catalog.get(model), today).source
+        )
+
+    def quote(self, request: GenerationRequest, today: date) -> Estimate:
+        """Return what a request would cost, from the best to the worst case.
+
+        Raises:
+            ConfigurationError: Its model has no price, and none is assumed.
+        """
+        spec = self.catalog.get(request.model)
+        return estimate(spec, request, today=today, assume_usd=self.settings.assume_usd)
 
     def _machine_problems(self) -> list[Problem]:
         problems = []
@@ -203,6 +328,14 @@ class Planner:
         width, height = prompt.size_px
         fault = f"{width}x{height} is smaller than {least} px a side, which is not built on (min_image_side_px)"
         return [Problem(Step.IMAGE, "size_px", fault)]
+
+
+def _retired(spec: ModelSpec) -> str:
+    return f"{spec.id} was retired on {spec.retires}. In its place: {', '.join(spec.successors) or 'none is known'}"
+
+
+def _retiring(spec: ModelSpec) -> str:
+    return f"{spec.id} retires on {spec.retires}. In its place: {', '.join(spec.successors) or 'none is known'}"
 
 
 def _with_length(prompt: Prompt, merged: Draft, drafts: Mapping[Step, Draft]) -> Draft:

@@ -1,8 +1,12 @@
 """Prediction: the provider's side of a request, in our words whoever the provider is."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from decimal import Decimal
 from enum import StrEnum
 from pathlib import Path
+
+from media_assets.errors import PurchaseError
 
 
 class State(StrEnum):
@@ -14,6 +18,7 @@ class State(StrEnum):
     FAILED = "failed"
     CANCELED = "canceled"
     UNKNOWN = "unknown"
+    """In a state this version does not know: waited for, with an alarm, until the deadline."""
 
     @property
     def is_final(self) -> bool:
@@ -44,11 +49,18 @@ class Prediction:
 
     id: str
     state: State
+    remote_state: str = ""
+    """The provider's own word for the state."""
     outputs: tuple[Output, ...] = ()
+    failure: PurchaseError | None = None
+    """Why it failed or was canceled, typed; its ``billed`` says whether it cost money."""
+    urls: Mapping[str, str] = field(default_factory=dict)
+    """Where to ask on (status, result, cancel), for a provider whose answers must be followed; nothing secret."""
     progress: float | None = None
     """Fraction done, 0..1, where the provider tells."""
-    error: str | None = None
+    queue_position: int | None = None
+    """Predictions before this one, where the provider tells."""
+    reported: Mapping[str, Decimal] = field(default_factory=dict)
+    """What the provider says it used, in its own units: compute_s, billable_units, characters, image_out_tokens, …"""
     notes: tuple[str, ...] = ()
     """What the user should know of the result, for example a caption that was left out."""
-    compute_s: float | None = None
-    """Seconds of compute the provider reports."""

@@ -1,10 +1,11 @@
 """One purchase, from request to artifact. Read this file first.
 
-    find in the ledger → reserve → write intent → submit once → write the id → download → verify → store → settle
+    find in the ledger → reserve → write intent → submit once → write the id → poll → download → verify → store → settle
 
 Each arrow is durable before the next effect, so a process can die anywhere: the next run finds the purchase, and
-either uses it, goes on with it, does it again (where it is free) or says that its outcome is unknown. Nothing else
-in the package spends. The writes are in ``ledger/purchases.py``, the sending in ``providers/transport/``.
+either uses it, goes on with it (by its prediction id), does it again (where it is free) or says that its outcome is
+unknown. Nothing else in the package spends. The writes are in ``ledger/purchases.py``, the sending in
+``providers/transport/``, the one submission in ``submission.py``.
 """
 
 import asyncio
@@ -15,12 +16,11 @@ import shutil
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from decimal import Decimal
 from pathlib import Path
-from typing import Self
+from typing import NoReturn
 
-from media_assets.artifact import Artifact, ArtifactStore, MediaInfo
-from media_assets.catalog import ModelSpec, Recovery
+from media_assets.artifact import ArtifactStore, MediaInfo
+from media_assets.catalog import Recovery
 from media_assets.crash_points import crash_point
 from media_assets.errors import (
     Billed,
@@ -29,18 +29,22 @@ from media_assets.errors import (
     MediaAssetsError,
     OutputLostError,
     PredictionFailedError,
+    ProbeError,
     PurchaseError,
-    StoppedError,
     UnknownOutcomeError,
 )
 from media_assets.ledger import Ledger
-from media_assets.ledger.purchases import Busy, Claim
+from media_assets.ledger.claims import Busy, Claim, Settlement
 from media_assets.ledger.rows import PurchaseRow, PurchaseState
+from media_assets.media.examine import examine
+from media_assets.media.judge import Verdict
 from media_assets.media.probe import probe
-from media_assets.prediction import Prediction
-from media_assets.pricing import from_micro_usd, to_micro_usd
+from media_assets.orders import Order, Purchased, named, stored_failure
+from media_assets.prediction import Prediction, State
+from media_assets.pricing import to_micro_usd
+from media_assets.prompt import Step
 from media_assets.providers.transport import Transport
-from media_assets.request import GenerationRequest
+from media_assets.submission import Keep, Submission, is_done
 from media_assets.threads import in_thread
 
 _log = logging.getLogger(__name__)
@@ -49,66 +53,27 @@ _FIRST_WAIT_S, _LONGEST_WAIT_S = 0.02, 0.5
 _PROGRESS_EVERY_S = 2.0
 """How often the fraction done is written to the ledger: often enough for people, rarely enough for the disk."""
 
-_STOPPED = "stopped before it was done; run again to go on."
 
-Judge = Callable[[Path, MediaInfo], None]
-"""Raises JudgeError for a file that is not good enough to build on."""
-
-
-def _tell_nobody(fraction: float) -> None:
-    del fraction
-
-
-@dataclass(frozen=True, kw_only=True)
-class Order:
-    """What is to be bought, for whom, and on what terms."""
-
-    request: GenerationRequest
-    spec: ModelSpec
-    prompt_key: str
-    plan_id: str
-    estimate_usd: Decimal
-    inputs: Mapping[str, Path]
-    """The files the request builds on, by role."""
-    judge: Judge
-    retry_failed: bool = False
-    """Whether a purchase that failed for good is tried again, which may cost money again."""
-    tell: Callable[[float], None] = field(default=_tell_nobody)
-    """Called with the fraction done, from any thread."""
+_WHAT: Mapping[Step, str] = {
+    Step.IMAGE: "the picture",
+    Step.VIDEO: "the clip",
+    Step.AUDIO: "the voice",
+    Step.MERGED: "the film",
+}
 
 
-@dataclass(frozen=True, kw_only=True)
-class Purchased:
-    """What an order brought."""
+@dataclass(kw_only=True)
+class _Work:
+    """One piece of work on a claim."""
 
-    artifact: Artifact
-    cost_usd: Decimal
-    """What the purchase cost when it was bought."""
-    spent_usd: Decimal
-    """What this call spent."""
-    estimate_usd: Decimal
-    attempts: int
-    cached: bool
-    """Whether nothing was submitted by this call."""
-    prediction_id: str | None
-    notes: tuple[str, ...]
-
-    @classmethod
-    def from_row(cls, row: PurchaseRow, *, spent_micro_usd: int, cached: bool) -> Self:
-        """Build from a finished purchase."""
-        if row.artifact is None:
-            message = f"purchase {row.request_key[:12]} succeeded without an artifact; run `media-assets doctor`."
-            raise OutputLostError(message, request_key=row.request_key)
-        return cls(
-            artifact=row.artifact,
-            cost_usd=from_micro_usd(row.cost_micro_usd or 0),
-            spent_usd=from_micro_usd(spent_micro_usd),
-            estimate_usd=from_micro_usd(row.estimate_micro_usd),
-            attempts=row.attempts,
-            cached=cached,
-            prediction_id=row.prediction_id,
-            notes=row.notes,
-        )
+    token: str
+    scratch: Path
+    started: float = field(default_factory=time.monotonic)
+    notes: tuple[str, ...] = ()
+    """What was done to the inputs."""
+    spent_micro_usd: int = 0
+    is_recorded: bool = False
+    """Whether the file is in the ledger, good or not."""
 
 
 class Purchasing:
@@ -128,6 +93,15 @@ class Purchasing:
             PurchaseError: The purchase failed, or its outcome is unknown; ``rerun`` and ``billed`` say what that means.
             MediaError: What was made is not good enough, or a local model failed.
         """
+        try:
+            return await self._buy(order)
+        except PurchaseError as error:
+            request = order.request
+            raise named(
+                error, step=str(request.step), model=request.model, request_key=request.key
+            ) from error.__cause__
+
+    async def _buy(self, order: Order) -> Purchased:
         wait_s = _FIRST_WAIT_S
         remake = False
         while True:
@@ -139,12 +113,12 @@ class Purchasing:
                 wait_s = min(wait_s * 1.5, _LONGEST_WAIT_S)
                 continue
             if found.state is not PurchaseState.SUCCEEDED:
-                raise _stored_failure(found)
+                raise stored_failure(found)
             if found.artifact is not None and self._store.has(found.artifact):
                 return Purchased.from_row(found, spent_micro_usd=0, cached=True)
             if found.recovery is not Recovery.FREE:
                 message = "the paid file is gone from the store; buying it again is for you to decide (a new take)."
-                raise OutputLostError(message, request_key=found.request_key, model=found.model, step=found.step)
+                raise OutputLostError(message)
             remake = True
 
     async def _claim(self, order: Order, *, remake: bool) -> Claim | Busy | PurchaseRow:
@@ -169,7 +143,7 @@ class Purchasing:
         except asyncio.CancelledError:
             if claimed and isinstance(claimed[0], Claim):
                 try:
-                    await self._release(claimed[0], None)
+                    await self._submission(claimed[0], order).release()
                 finally:
                     self._ledger.purchases.leave(claimed[0])
             raise
@@ -177,18 +151,23 @@ class Purchasing:
             crash_point("claimed")
         return found
 
+    def _submission(self, claim: Claim, order: Order) -> Submission:
+        return Submission(claim, order, self._ledger, self._transport)
+
     async def _work(self, claim: Claim, order: Order) -> Purchased:
         token = secrets.token_hex(8)
-        scratch = self._ledger.scratch(token)
+        work = _Work(token=token, scratch=self._ledger.scratch(token))
         try:
-            scratch.mkdir(parents=True)
+            work.scratch.mkdir(parents=True)
             if kept := await self._already_there(claim):
                 return kept
+            if claim.prediction is not None:
+                return await self._resume(claim, order, claim.prediction, work)
             await self._refuse_undecided(claim, order)
-            return await self._submit_and_store(claim, order, scratch, token)
+            return await self._submit_and_store(claim, order, work)
         finally:
             self._ledger.purchases.leave(claim)
-            shutil.rmtree(scratch, ignore_errors=True)
+            shutil.rmtree(work.scratch, ignore_errors=True)
 
     async def _already_there(self, claim: Claim) -> Purchased | None:
         """Return the artifact if, between our look and our claim, somebody made it again."""
@@ -209,107 +188,140 @@ class Purchasing:
         message = (
             "an earlier process died while it bought this; whether it was billed is unknown, so it is not sent again."
         )
-        error = UnknownOutcomeError(
-            message, request_key=claim.request_key, model=order.spec.id, prediction_id=claim.prediction_id
-        )
+        error = UnknownOutcomeError(message)
         await in_thread(self._ledger.purchases.write_unknown, claim, error)
         raise error
 
-    async def _submit_and_store(self, claim: Claim, order: Order, scratch: Path, token: str) -> Purchased:
-        attempt = await self._write_intent(claim)
-        crash_point("intent_written")
-        started = time.monotonic()
-        prediction = await self._submit(claim, order, attempt, scratch)
-        crash_point("settled")
+    async def _resume(self, claim: Claim, order: Order, known: Prediction, work: _Work) -> Purchased:
+        """Go on with a prediction that was submitted before: nothing is sent that could cost money."""
+        if self._transport.adapter(order.request.provider).status_call(known) is None:
+            message = "the provider answered once, and the process died before the file was stored."
+            lost = OutputLostError(message, prediction_id=known.id)
+            await in_thread(self._ledger.purchases.write_lost, claim, lost)
+            raise lost
+        prediction = await self._follow(claim, order, known, work, settled=claim.found is PurchaseState.DONE)
+        await self._store_output(claim, order, prediction, work)
+        return await self._finished(claim, order, work)
+
+    async def _submit_and_store(self, claim: Claim, order: Order, work: _Work) -> Purchased:
+        submission = self._submission(claim, order)
+        references, work.notes = await submission.prepare(work.scratch)
+        async with contextlib.AsyncExitStack() as stack:
+            try:
+                await stack.enter_async_context(self._transport.place(order.request.provider))
+            except asyncio.CancelledError:
+                await submission.release()
+                raise
+            work.started = time.monotonic()
+            keep = self._keep(claim, order, work) if self._comes_once(order) else None
+            prediction = await submission.submit(work.scratch, references, self._teller(claim, order), keep)
+            if is_done(prediction):
+                work.spent_micro_usd = order.settlement(prediction).cost_micro_usd
+            else:
+                prediction = await self._follow(claim, order, prediction, work, settled=False)
         try:
-            path = await self._transport.fetch(prediction)
-            info = await in_thread(probe, path)
-            made = await in_thread(self._store.put, path, info, owner=self._ledger.owner.id, token=token)
-            failed = await in_thread(_verdict, order.judge, path, info)
+            if not work.is_recorded:
+                crash_point("settled")
+                await self._store_output(claim, order, prediction, work)
         except (asyncio.CancelledError, MediaAssetsError) as error:
-            # What is paid for but not yet stored stays open, so that a rerun never buys it again.
-            if order.spec.recovery is Recovery.FREE:
-                await self._record_failure(claim, order, attempt, error)
+            if not work.is_recorded:
+                await submission.fail_free(error)
             raise
-        await in_thread(
-            self._ledger.purchases.write_stored,
-            claim,
-            made,
-            notes=prediction.notes,
-            duration_s=time.monotonic() - started,
-            failed=failed,
+        return await self._finished(claim, order, work)
+
+    def _comes_once(self, order: Order) -> bool:
+        """Whether a paid output comes with the reply to the submission, and cannot be had again."""
+        known = Prediction(id="any", state=State.UNKNOWN)
+        is_paid = order.spec.recovery is not Recovery.FREE
+        return is_paid and self._transport.adapter(order.request.provider).status_call(known) is None
+
+    def _keep(self, claim: Claim, order: Order, work: _Work) -> Keep:
+        async def keep(prediction: Prediction) -> None:
+            crash_point("settled")
+            await self._store_output(claim, order, prediction, work)
+
+        return keep
+
+    async def _follow(self, claim: Claim, order: Order, known: Prediction, work: _Work, *, settled: bool) -> Prediction:
+        """Wait for a prediction to succeed, and settle what it cost. Canceling leaves it running: a rerun goes on."""
+
+        async def changed(prediction: Prediction) -> None:
+            await in_thread(self._ledger.purchases.write_remote, claim, prediction)
+
+        try:
+            prediction = await self._transport.follow(
+                known, order.spec, tell=self._teller(claim, order), on_change=changed
+            )
+        except UnknownOutcomeError as error:
+            await in_thread(self._ledger.purchases.write_unknown, claim, error)
+            raise
+        settlement = None if settled else order.settlement(prediction)
+        if not is_done(prediction):
+            await self._record_end(claim, prediction, settlement, work)
+        if settlement is not None:
+            await in_thread(self._ledger.purchases.write_done, claim, prediction, settlement)
+            work.spent_micro_usd = settlement.cost_micro_usd
+        return prediction
+
+    async def _record_end(
+        self, claim: Claim, prediction: Prediction, settlement: Settlement | None, work: _Work
+    ) -> NoReturn:
+        """Record that a prediction ended without an output, and raise why."""
+        message = (
+            f"prediction {prediction.id} ended as {prediction.remote_state or prediction.state} without an output."
         )
-        crash_point("artifact_recorded")
-        if failed is not None:
-            raise failed
+        error = prediction.failure or PredictionFailedError(message)
+        error.prediction_id = prediction.id
+        purchases = self._ledger.purchases
+        if isinstance(error, OutputLostError):
+            await in_thread(purchases.write_lost, claim, error, settlement)
+            raise error
+        if settlement is not None:
+            error.billed = Billed.YES if settlement.cost_micro_usd else Billed.NO
+        duration_s = time.monotonic() - work.started
+        await in_thread(
+            purchases.write_failed, claim, None, error, outcome="failed", settlement=settlement, duration_s=duration_s
+        )
+        raise error
+
+    async def _finished(self, claim: Claim, order: Order, work: _Work) -> Purchased:
         row = await in_thread(self._ledger.purchases.get, claim.request_key)
         if row is None:
             message = f"purchase {claim.request_key[:12]} vanished from the ledger"
-            raise OutputLostError(message, request_key=claim.request_key)
+            raise OutputLostError(message)
         _log.info("bought %s from %s", claim.request_key[:12], order.spec.id)
-        return Purchased.from_row(row, spent_micro_usd=to_micro_usd(order.estimate_usd), cached=False)
+        return Purchased.from_row(row, spent_micro_usd=work.spent_micro_usd, cached=False)
 
-    async def _write_intent(self, claim: Claim) -> str:
-        written: list[str] = []
+    async def _store_output(self, claim: Claim, order: Order, prediction: Prediction, work: _Work) -> None:
+        """Download what was made, look at it, keep it."""
+        purchases = self._ledger.purchases
+        is_own_file = prediction.outputs[0].path is not None
         try:
-            await in_thread(lambda: written.append(self._ledger.purchases.write_intent(claim)))
-        except asyncio.CancelledError:
-            await self._release(claim, written[0] if written else None)
+            path = await self._transport.fetch(prediction, order.spec, work.scratch)
+            look = _look if is_own_file else _look_from_outside
+            info, failed = await in_thread(look, path, order)
+        except OutputLostError as error:
+            await in_thread(purchases.write_lost, claim, error)
             raise
-        return written[0]
-
-    async def _submit(self, claim: Claim, order: Order, attempt: str, scratch: Path) -> Prediction:
-        """Send once, and record what came of it. **Costs money**."""
-        left: list[bool] = []
-        try:
-            prediction = await self._transport.submit(
-                order.request,
-                inputs=order.inputs,
-                scratch=scratch,
-                deadline_s=order.spec.run_deadline_s,
-                tell=self._teller(claim, order),
-                before_sending=lambda: left.append(True),
-            )
-        except (asyncio.CancelledError, MediaAssetsError) as error:
-            if left:
-                await self._record_failure(claim, order, attempt, error)
-            else:
-                await self._release(claim, attempt)
+        except ProbeError as error:
+            if not is_own_file:
+                # What was paid for is no medium: kept as failed, so that nobody waits for it for ever.
+                error.billed = Billed.YES
+                await in_thread(purchases.write_failed, claim, None, error, outcome="failed")
             raise
-        crash_point("submitted")
+        made = await in_thread(self._store.put, path, info, owner=self._ledger.owner.id, token=work.token)
         await in_thread(
-            self._ledger.purchases.write_submitted,
+            purchases.write_stored,
             claim,
-            attempt,
-            prediction,
-            cost_micro_usd=to_micro_usd(order.estimate_usd),
+            made,
+            notes=(*work.notes, *prediction.notes),
+            duration_s=time.monotonic() - work.started,
+            failed=failed,
         )
-        return prediction
-
-    async def _record_failure(self, claim: Claim, order: Order, attempt: str, error: BaseException) -> None:
-        """Record how an attempt that was sent has failed: free, billed, or nobody knows."""
-        stopped = not isinstance(error, MediaAssetsError)
-        known = error if isinstance(error, MediaAssetsError) else StoppedError(_STOPPED)
-        if order.spec.recovery is Recovery.FREE:
-            outcome = "interrupted" if isinstance(known, StoppedError) else "failed"
-            await in_thread(self._ledger.purchases.write_failed, claim, attempt, known, outcome=outcome)
-        elif stopped or known.billed is Billed.UNKNOWN:
-            await in_thread(self._ledger.purchases.write_unknown, claim, known, token=attempt)
-        else:
-            cost_micro_usd = to_micro_usd(order.estimate_usd) if known.billed is Billed.YES else 0
-            await in_thread(
-                self._ledger.purchases.write_failed,
-                claim,
-                attempt,
-                known,
-                outcome="failed",
-                cost_micro_usd=cost_micro_usd,
-            )
-
-    async def _release(self, claim: Claim, attempt: str | None) -> None:
-        """Record that nothing was sent; the next run begins anew."""
-        stopped = StoppedError(_STOPPED)
-        await in_thread(self._ledger.purchases.write_failed, claim, attempt, stopped, outcome="interrupted")
+        work.is_recorded = True
+        crash_point("artifact_recorded")
+        if failed is not None:
+            raise failed
 
     def _teller(self, claim: Claim, order: Order) -> Callable[[float], None]:
         written = time.monotonic()
@@ -325,27 +337,20 @@ class Purchasing:
         return tell
 
 
-def _verdict(judge: Judge, path: Path, info: MediaInfo) -> JudgeError | None:
+def _look(path: Path, order: Order) -> tuple[MediaInfo, JudgeError | None]:
+    info = probe(path)
+    return info, _fault(order.question.answer(path, info), order)
+
+
+def _look_from_outside(path: Path, order: Order) -> tuple[MediaInfo, JudgeError | None]:
+    """Look at bytes that a provider sent: in a child process with limits."""
+    examined = examine(path, order.question)
+    return examined.info, _fault(examined.verdict, order)
+
+
+def _fault(verdict: Verdict, order: Order) -> JudgeError | None:
     try:
-        judge(path, info)
+        verdict.require(_WHAT[order.request.step])
     except JudgeError as error:
         return error
     return None
-
-
-def _stored_failure(row: PurchaseRow) -> MediaAssetsError:
-    """Return a failure that was recorded earlier: nothing is sent again until a person says so."""
-    told = (row.error or {}).get("message", "no reason was recorded")
-    error: PurchaseError
-    if row.state is PurchaseState.UNKNOWN:
-        error = UnknownOutcomeError(told)
-    elif row.state is PurchaseState.LOST_OUTPUT:
-        error = OutputLostError(told)
-    else:
-        message = f"failed before, and is not tried again by itself: {told} Use --retry-failed, or a new take."
-        error = PredictionFailedError(message)
-    if row.state is PurchaseState.FAILED_PAID:
-        error.billed = Billed.YES
-    error.step, error.provider, error.model = row.step, row.provider, row.model
-    error.request_key, error.prediction_id = row.request_key, row.prediction_id
-    return error

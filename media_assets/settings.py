@@ -1,19 +1,23 @@
 """Every option of the project, in one object, with its unit and default. Only ``cli/`` and ``defs/`` read it."""
 
+from collections.abc import Mapping
+from dataclasses import fields
 from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import platformdirs
-from pydantic import BeforeValidator, Field, ValidationError
+from pydantic import BeforeValidator, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from media_assets.catalog import DEFAULT_ROUTES
 from media_assets.errors import ConfigurationError
 from media_assets.prompt import Step
+from media_assets.providers.endpoints import Endpoints
 
 if TYPE_CHECKING:
     from media_assets.plan import PlanSettings
+    from media_assets.providers.transport.options import TransportOptions
     from media_assets.studio import StudioOptions
 
 STATE_FOLDER = ".media_assets"
@@ -24,6 +28,8 @@ def _route(value: Any) -> Any:
     return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
 
 
+Usd = Annotated[str, Field(pattern=r"^\d+(\.\d+)?$")]
+Places = Annotated[int, Field(ge=1)]
 Route = Annotated[list[str], NoDecode, BeforeValidator(_route), Field(min_length=1)]
 
 
@@ -48,10 +54,88 @@ class Settings(BaseSettings):
     """A smaller picture is not built on."""
     min_free_mb: int = Field(default=512, ge=0)
     """Megabytes of disk that must be free before anything is made."""
-    max_cost_usd: Annotated[str, Field(pattern=r"^\d+(\.\d+)?$")] | None = None
+    max_crop: float = Field(default=0.5, ge=0, lt=1)
+    """Share of a picture's area that may be cut off to fit the next model."""
+    max_enlargement: float = Field(default=2.0, ge=1)
+    """Factor by which a picture may be blown up to fit the next model."""
+    strict: bool = False
+    """Whether a step fails with its first model, in place of going on to the next of its route."""
+    max_cost_usd: Usd | None = None
     """Cap on what one prompt may cost, for prompts that name none of their own."""
+    assume_usd: Usd | None = None
+    """What a model without a price is taken to cost a request. None: such a model is refused."""
+    catalog_folder: Path | None = None
+    """Folder of your own model files (``*.toml``), in the form of the catalog's."""
     max_in_flight: int = Field(default=8, ge=1)
     """Prompts worked on at once."""
+    poll_interval_s: float = Field(default=1.0, gt=0)
+    """Wait before the first question how a prediction stands; later waits grow to fifteen times that."""
+    retry_interval_s: float = Field(default=1.0, gt=0)
+    """First wait before a refused or unanswered call is sent again, where sending again is safe."""
+    deadline_grace_s: float = Field(default=30.0, ge=0)
+    """How long a model may run beyond its deadline before it counts as too slow."""
+    refusals_deadline_s: float = Field(default=600.0, ge=0)
+    """How long a submission that a provider refuses for now (429) is tried again."""
+
+    replicate_base_url: str = Endpoints.replicate_base_url
+    """Where Replicate is asked."""
+    fal_queue_url: str = Endpoints.fal_queue_url
+    """Where fal's queue is asked."""
+    fal_rest_url: str = Endpoints.fal_rest_url
+    """Where fal's storage is asked."""
+    openai_base_url: str = Endpoints.openai_base_url
+    """Where OpenAI is asked."""
+    elevenlabs_base_url: str = Endpoints.elevenlabs_base_url
+    """Where ElevenLabs is asked."""
+
+    replicate_concurrency: Places = 20
+    """Predictions open at Replicate at once, in all processes of this ledger."""
+    fal_concurrency: Places = 20
+    """Predictions open at fal at once; more than the account's own limit wait in fal's queue, free of charge."""
+    openai_concurrency: Places = 5
+    """Calls open at OpenAI at once."""
+    elevenlabs_concurrency: Places = 2
+    """Calls open at ElevenLabs at once; the smallest plan allows 2."""
+    replicate_per_minute: Places = 500
+    """Submissions a minute to Replicate, which refuses more than 600."""
+
+    replicate_api_token: SecretStr | None = Field(default=None, validation_alias="REPLICATE_API_TOKEN")
+    """The key for Replicate: REPLICATE_API_TOKEN, without the prefix."""
+    fal_key: SecretStr | None = Field(default=None, validation_alias="FAL_KEY")
+    """The key for fal: FAL_KEY, without the prefix."""
+    openai_api_key: SecretStr | None = Field(default=None, validation_alias="OPENAI_API_KEY")
+    """The key for OpenAI: OPENAI_API_KEY, without the prefix."""
+    elevenlabs_api_key: SecretStr | None = Field(default=None, validation_alias="ELEVENLABS_API_KEY")
+    """The key for ElevenLabs: ELEVENLABS_API_KEY, without the prefix."""
+
+    def keys(self) -> dict[str, str]:
+        """Return the API keys that are set, by provider."""
+        keys = {provider: getattr(self, field) for provider, field in KEY_FIELDS.items()}
+        return {provider: key.get_secret_value() for provider, key in keys.items() if key is not None}
+
+    def endpoints(self) -> Endpoints:
+        """Return where the providers are asked."""
+        return Endpoints(**{field.name: getattr(self, field.name) for field in fields(Endpoints)})
+
+    def transport_options(self) -> "TransportOptions":
+        """Return how the providers are talked to."""
+        from media_assets.ledger.admission import Limits  # noqa: PLC0415 - commands that only look do without
+        from media_assets.providers.transport.options import TransportOptions  # noqa: PLC0415
+
+        return TransportOptions(
+            keys=self.keys(),
+            limits={
+                "replicate": Limits(concurrency=self.replicate_concurrency, per_minute=self.replicate_per_minute),
+                "fal": Limits(concurrency=self.fal_concurrency),
+                "openai": Limits(concurrency=self.openai_concurrency),
+                "elevenlabs": Limits(concurrency=self.elevenlabs_concurrency),
+            },
+            poll_first_s=self.poll_interval_s,
+            poll_longest_s=15 * self.poll_interval_s,
+            backoff_first_s=self.retry_interval_s,
+            deadline_grace_s=self.deadline_grace_s,
+            refusals_deadline_s=self.refusals_deadline_s,
+        )
 
     def plan_settings(self) -> "PlanSettings":
         """Return what concerns plans."""
@@ -68,6 +152,10 @@ class Settings(BaseSettings):
             match_clip=self.audio_timing == "after_video",
             min_image_side_px=self.min_image_side_px,
             min_free_bytes=self.min_free_mb * 10**6,
+            max_crop=self.max_crop,
+            max_enlargement=self.max_enlargement,
+            strict=self.strict,
+            assume_usd=Decimal(self.assume_usd) if self.assume_usd is not None else None,
         )
 
     def studio_options(self) -> "StudioOptions":
@@ -79,7 +167,19 @@ class Settings(BaseSettings):
             plan=self.plan_settings(),
             max_cost_usd=Decimal(self.max_cost_usd) if self.max_cost_usd is not None else None,
             max_in_flight=self.max_in_flight,
+            endpoints=self.endpoints(),
+            transport=self.transport_options(),
+            catalog_folder=self.catalog_folder,
         )
+
+
+KEY_FIELDS: Mapping[str, str] = {
+    "replicate": "replicate_api_token",
+    "fal": "fal_key",
+    "openai": "openai_api_key",
+    "elevenlabs": "elevenlabs_api_key",
+}
+"""Which setting holds each provider's key; its name in capitals is the environment variable."""
 
 
 def load_settings() -> Settings:

@@ -6,11 +6,15 @@ written down, priced and looked up before anything is made. Buying and judging w
 
 import difflib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import Any
 
 from media_assets.catalog import ModelSpec
+from media_assets.catalog.lengths import length_of, params_for_length
+from media_assets.catalog.sizes import expected_clip_size_px, size_of, size_params
 from media_assets.errors import Problem
+from media_assets.media.recipes import ImageRecipe, kept_ratio
 from media_assets.media.spoken_text import estimate_speech_s, unspeakable
 from media_assets.prompt import Prompt, Scalar, Step
 from media_assets.request import GenerationRequest, InputRef, derived_seed
@@ -32,7 +36,31 @@ class Draft:
     request: GenerationRequest
     length_s: float | None
     """Expected length of what it makes; None for a picture."""
+    size_px: tuple[int, int] | None = None
+    """Expected width and height of what it makes; None for a sound, and where the model decides."""
     problems: tuple[Problem, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bounds:
+    """How much a picture may lose when it is made to fit the next model."""
+
+    max_crop: float = 0.5
+    """Share of its area that may be cut off."""
+    max_enlargement: float = 2.0
+    """Factor by which it may be blown up."""
+
+
+USUAL_BOUNDS = Bounds()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Picture:
+    """The picture a clip is made of."""
+
+    request_key: str
+    size_px: tuple[int, int]
+    """Its width and height, probed or expected."""
 
 
 def expected_voice_s(script: str, spec: ModelSpec, *, speed: float = 1.0) -> float:
@@ -42,27 +70,63 @@ def expected_voice_s(script: str, spec: ModelSpec, *, speed: float = 1.0) -> flo
     return len(script) / spec.characters_per_s / speed
 
 
-def draft_image(prompt: Prompt, spec: ModelSpec) -> Draft:
-    """Write down the picture's request."""
-    return _draft(prompt, Step.IMAGE, spec, _picture_values(prompt, Step.IMAGE) | {"prompt": prompt.prompt}, {})
+def draft_image(prompt: Prompt, spec: ModelSpec, *, bounds: Bounds = USUAL_BOUNDS) -> Draft:
+    """Write down the picture's request, in the size nearest to the prompt's that the model makes."""
+    values = {"seed": _seed(prompt, Step.IMAGE), "prompt": prompt.prompt}
+    draft = _draft(prompt, Step.IMAGE, spec, values, (), also=size_params(spec, prompt.size_px))
+    size_px = size_of(spec, draft.request.params) or prompt.size_px
+    problems = list(draft.problems)
+    cut = 1 - kept_ratio(size_px, prompt.size_px)
+    if cut > bounds.max_crop:
+        width, height = size_px
+        fault = f"{spec.id} makes {width}x{height} at the nearest: {cut:.0%} of it would be cut off (max_crop)"
+        problems.append(Problem(Step.IMAGE, "size_px", fault))
+    return replace(draft, size_px=size_px, problems=tuple(problems))
 
 
-def draft_video(prompt: Prompt, spec: ModelSpec, *, voice: ModelSpec | None, image_key: str) -> Draft:
+def draft_video(
+    prompt: Prompt, spec: ModelSpec, *, voice: ModelSpec | None, picture: Picture, bounds: Bounds = USUAL_BOUNDS
+) -> Draft:
     """Write down the clip's request.
 
     Args:
         prompt: What is asked for.
         spec: The model.
         voice: The model that will speak, for a clip whose length follows the narration.
-        image_key: The request key of the picture.
+        picture: What it is made of.
+        bounds: How much the picture may lose to fit the model.
     """
-    length_s, problems = _clip_length(prompt, spec, voice)
-    values = _picture_values(prompt, Step.VIDEO) | {
+    length_params, problems = _clip_length(prompt, spec, voice)
+    recipe, fault = _recipe(spec, picture, bounds)
+    problems += [Problem(Step.VIDEO, "size_px", fault)] if fault else []
+    values = {
+        "seed": _seed(prompt, Step.VIDEO),
         "prompt": prompt.motion or prompt.prompt,
         "caption": prompt.caption,
-        "length": length_s,
     }
-    return _draft(prompt, Step.VIDEO, spec, values, {"image": image_key}, length_s=length_s, problems=problems)
+    image = InputRef(role="image", request_key=picture.request_key, recipe=recipe.text if recipe else None)
+    also = size_params(spec, prompt.size_px) | length_params
+    draft = _draft(prompt, Step.VIDEO, spec, values, (image,), also=also, problems=problems)
+    params = draft.request.params
+    size_px = expected_clip_size_px(spec, params, recipe.size_px if recipe else picture.size_px)
+    return replace(draft, length_s=length_of(spec, params), size_px=size_px)
+
+
+def _recipe(spec: ModelSpec, picture: Picture, bounds: Bounds = USUAL_BOUNDS) -> tuple[ImageRecipe | None, str | None]:
+    """Return how the picture is made to fit the model, and why that would lose too much, if it would."""
+    rule = spec.accepts.get("image")
+    if rule is None:
+        return None, None
+    size_px = rule.sizes.nearest(picture.size_px) if rule.sizes else picture.size_px
+    # A PNG of noise is as large as its pixels; what might not fit is sent as JPEG.
+    is_large = size_px[0] * size_px[1] * 3 > rule.max_bytes
+    mime = "image/jpeg" if "image/png" not in rule.mimes or (is_large and "image/jpeg" in rule.mimes) else "image/png"
+    recipe = ImageRecipe(size_px=size_px, mime=mime, max_bytes=rule.max_bytes)
+    loss = recipe.loss(picture.size_px, max_crop=bounds.max_crop, max_enlargement=bounds.max_enlargement)
+    if loss is None:
+        return recipe, None
+    width, height = size_px
+    return recipe, f"{spec.id} takes {width}x{height}; the picture of {picture.size_px[0]}x{picture.size_px[1]}: {loss}"
 
 
 def draft_audio(prompt: Prompt, spec: ModelSpec, *, clip_s: float, match_clip: bool = False) -> Draft:
@@ -76,45 +140,47 @@ def draft_audio(prompt: Prompt, spec: ModelSpec, *, clip_s: float, match_clip: b
     """
     script = prompt.script
     if script is None:
-        return _draft(prompt, Step.AUDIO, spec, {"length": round(clip_s, 2)}, {}, length_s=clip_s)
+        return _draft(prompt, Step.AUDIO, spec, {"length": round(clip_s, 2)}, (), length_s=clip_s)
     problems = []
     speed = _chosen_speed(prompt, spec)
     if match_clip and not spec.silent:
         speed, fault = _matching_speed(spec, script, clip_s)
         problems += [Problem(Step.AUDIO, "script", fault)] if fault else []
-    fault = unspeakable(script) if spec.writing_systems else None
+    fault = unspeakable(script) if spec.writing_systems else _unspoken(spec, script)
     problems += [Problem(Step.AUDIO, "script", fault)] if fault else []
+    if spec.characters_max is not None and len(script) > spec.characters_max:
+        fault = f"has {len(script)} characters, and {spec.id} takes at most {spec.characters_max}"
+        problems.append(Problem(Step.AUDIO, "script", fault))
     length_s = expected_voice_s(script, spec, speed=speed)
     values = {"script": script, "voice": prompt.voice, "speed": speed, "length": round(length_s, 2)}
-    return _draft(prompt, Step.AUDIO, spec, values, {}, length_s=length_s, problems=problems)
+    return _draft(prompt, Step.AUDIO, spec, values, (), length_s=length_s, problems=problems)
 
 
 def draft_merged(prompt: Prompt, spec: ModelSpec, *, video_key: str, audio_key: str) -> Draft:
     """Write down the film's request; without a script it is the clip alone, with the clip's own sound if it has any."""
-    inputs = {"video": video_key} if prompt.script is None else {"video": video_key, "audio": audio_key}
+    keys = {"video": video_key} if prompt.script is None else {"video": video_key, "audio": audio_key}
+    inputs = tuple(InputRef(role=role, request_key=key) for role, key in keys.items())
     return _draft(prompt, Step.MERGED, spec, {"fit": str(prompt.fit)}, inputs)
 
 
-def _picture_values(prompt: Prompt, step: Step) -> dict[str, Any]:
-    take = prompt.take_of(step)
-    seed = prompt.seed if prompt.seed is not None else derived_seed(prompt.prompt, step, take)
-    return {"seed": seed, "width": prompt.size_px[0], "height": prompt.size_px[1]}
+def _seed(prompt: Prompt, step: Step) -> int:
+    return prompt.seed if prompt.seed is not None else derived_seed(prompt.prompt, step, prompt.take_of(step))
 
 
-def _clip_length(prompt: Prompt, spec: ModelSpec, voice: ModelSpec | None) -> tuple[float, list[Problem]]:
-    limits = spec.length_s
-    if limits is None:
-        return prompt.clip_s or 0.0, []
-    if prompt.clip_s is not None:
-        if limits.min <= prompt.clip_s <= limits.max:
-            return prompt.clip_s, []
-        fault = f"{spec.id} makes {limits.min:g} to {limits.max:g} s, not {prompt.clip_s:g} s"
-        return prompt.clip_s, [Problem(Step.VIDEO, "clip_s", fault)]
-    if spec.length_follows_voice and prompt.script is not None and voice is not None:
-        voice_s = expected_voice_s(prompt.script, voice)
-        wanted = max(limits.default, voice_s * VOICE_MARGIN + VOICE_TAIL_S)
-        return round(min(wanted, limits.max), 2), []
-    return limits.default, []
+def _clip_length(prompt: Prompt, spec: ModelSpec, voice: ModelSpec | None) -> tuple[dict[str, Scalar], list[Problem]]:
+    """Return the parameters that make the clip as long as it should be, and what is wrong with that length."""
+    wanted_s = prompt.clip_s
+    if wanted_s is None and spec.length_s is not None:
+        wanted_s = spec.length_s.default
+        if spec.length_follows_voice and prompt.script is not None and voice is not None:
+            voice_s = expected_voice_s(prompt.script, voice)
+            wanted_s = round(min(max(wanted_s, voice_s * VOICE_MARGIN + VOICE_TAIL_S), spec.length_s.max), 2)
+    if wanted_s is None:
+        return {}, []
+    try:
+        return params_for_length(spec, wanted_s), []
+    except ValueError as error:
+        return {}, [Problem(Step.VIDEO, "clip_s", str(error))]
 
 
 def _chosen_speed(prompt: Prompt, spec: ModelSpec) -> float:
@@ -126,6 +192,12 @@ def _chosen_speed(prompt: Prompt, spec: ModelSpec) -> float:
         return float(spec.params[name].accept(value))
     except ValueError:
         return 1.0  # named as a problem where the parameters are checked
+
+
+def _unspoken(spec: ModelSpec, script: str) -> str | None:
+    if spec.silent or any(character.isalnum() for character in script):
+        return None
+    return "has nothing to say: no letter and no digit"
 
 
 def _matching_speed(spec: ModelSpec, script: str, clip_s: float) -> tuple[float, str | None]:
@@ -147,12 +219,13 @@ def _draft(
     step: Step,
     spec: ModelSpec,
     values: Mapping[str, Any],
-    inputs: Mapping[str, str],
+    inputs: Sequence[InputRef],
     *,
+    also: Mapping[str, Scalar] = MappingProxyType({}),
     length_s: float | None = None,
     problems: Sequence[Problem] = (),
 ) -> Draft:
-    params, faults = _params(prompt, step, spec, values)
+    params, faults = _params(prompt, step, spec, values, also)
     request = GenerationRequest(
         step=step,
         provider=spec.provider,
@@ -161,13 +234,13 @@ def _draft(
         version=spec.version,
         params=params,
         take=prompt.take_of(step),
-        inputs=tuple(InputRef(role=role, request_key=key) for role, key in inputs.items() if role in spec.roles),
+        inputs=tuple(ref for ref in inputs if ref.role in spec.roles),
     )
     return Draft(spec=spec, request=request, length_s=length_s, problems=(*problems, *faults))
 
 
 def _params(
-    prompt: Prompt, step: Step, spec: ModelSpec, values: Mapping[str, Any]
+    prompt: Prompt, step: Step, spec: ModelSpec, values: Mapping[str, Any], also: Mapping[str, Scalar]
 ) -> tuple[dict[str, Scalar], list[Problem]]:
     """Return the model's parameters: its defaults, then what the prompt says in our words, then in the model's."""
     params = {name: param.default for name, param in spec.params.items()}
@@ -175,6 +248,7 @@ def _params(
         value = values.get(role)
         if role not in _INPUT_ROLES and value is not None:
             params[name] = value
+    params |= also
     problems = []
     for name, value in prompt.params.get(step, {}).items():
         if name in spec.params:

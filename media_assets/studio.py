@@ -8,23 +8,24 @@ import contextlib
 import logging
 import secrets
 from collections.abc import AsyncGenerator, Callable, Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from pathlib import Path
 
 from media_assets.artifact import Artifact, ArtifactStore
-from media_assets.catalog import ModelSpec, load_catalog
+from media_assets.catalog import load_catalog
 from media_assets.chain import Chain, ChainContext
 from media_assets.crash_points import crash_point
-from media_assets.errors import DefectError, MediaAssetsError
+from media_assets.errors import DefectError, MediaAssetsError, Problem
 from media_assets.film import Film, StepResult
 from media_assets.ledger import Ledger, open_ledger
 from media_assets.ledger.budgets import Cap
 from media_assets.plan import Plan, Planner, PlanSettings
-from media_assets.pricing import estimate_usd, to_micro_usd
+from media_assets.pricing import to_micro_usd
 from media_assets.prompt import Prompt, Step
-from media_assets.providers.transport import Transport
+from media_assets.providers.endpoints import Endpoints
+from media_assets.providers.transport import Transport, TransportOptions, open_transport
 from media_assets.purchase import Purchasing
 from media_assets.standing import Standing, Standings, missing_steps
 from media_assets.threads import in_thread
@@ -82,8 +83,12 @@ class StudioOptions:
     """Cap on what one prompt may cost, for prompts that name none of their own."""
     max_in_flight: int = 8
     """Prompts worked on at once."""
-    local_concurrency: int | None = None
-    """Local models at work at once; None: as many as there are cores."""
+    endpoints: Endpoints = field(default_factory=Endpoints)
+    """Where the providers are asked."""
+    transport: TransportOptions = field(default_factory=TransportOptions)
+    """How the providers are talked to, keys included."""
+    catalog_folder: Path | None = None
+    """Folder of the user's own model files."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -117,7 +122,9 @@ class Studio:
     def _plan(self, prompt: Prompt, *, upgrade: bool) -> Plan:
         pinned = self.ledger.prompts.effective(prompt)
         standings = Standings(self.ledger, self.store).of(pinned, upgrade=upgrade)
-        return self.planner.plan(pinned, today=self.today(), standings=standings)
+        plan = self.planner.plan(pinned, today=self.today(), standings=standings)
+        over = self.ledger.prompts.shortfall(to_micro_usd(plan.estimate_usd), self._caps(pinned))
+        return plan if over is None else replace(plan, problems=(*plan.problems, Problem("", "budget", over)))
 
     async def make(
         self,
@@ -245,8 +252,9 @@ class Studio:
                 ledger=self.ledger,
                 store=self.store,
                 purchasing=Purchasing(self.ledger, self.store, self.transport),
-                today_price=self._price,
-                retry_failed=make.options.retry_failed,
+                today=self.today(),
+                # What made a step degraded has failed before, and is what an upgrade tries again.
+                retry_failed=make.options.retry_failed or make.options.upgrade,
                 tell=tell,
             )
         )
@@ -289,9 +297,6 @@ class Studio:
             limit = _UNLIMITED_USD
         return [Cap(f"prompt:{prompt.key}", to_micro_usd(limit), "max_cost_usd (--max-cost-usd)")]
 
-    def _price(self, spec: ModelSpec) -> Decimal:
-        return estimate_usd(spec, self.today())
-
 
 def _take(source: Iterator[Prompt], count: int) -> list[Prompt]:
     return [prompt for _, prompt in zip(range(count), source, strict=False)]
@@ -320,14 +325,20 @@ def open_studio(
     with contextlib.ExitStack() as stack:
         ledger = stack.enter_context(open_ledger(home, chosen.ledger_url))
         ledger.sweep(store.root, home / _FILMS)
-        transport = Transport(local_concurrency=chosen.local_concurrency)
+        transport = open_transport(chosen.endpoints, chosen.transport)
         stack.callback(transport.close)
         yield Studio(
             home=home,
             ledger=ledger,
             store=store,
             transport=transport,
-            planner=Planner(catalog=load_catalog(), ledger=ledger, store=store, settings=chosen.plan),
+            planner=Planner(
+                catalog=load_catalog(chosen.catalog_folder),
+                ledger=ledger,
+                store=store,
+                settings=chosen.plan,
+                missing_key=transport.missing_key,
+            ),
             max_cost_usd=chosen.max_cost_usd,
             max_in_flight=chosen.max_in_flight,
             today=today,

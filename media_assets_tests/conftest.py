@@ -1,13 +1,13 @@
 """What holds for every test: no network beyond this machine, no settings or keys from the developer's environment."""
 
-import ipaddress
 import os
-import socket
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from media_assets.testing import no_network
 
 PROVIDER_KEYS = ("REPLICATE_API_TOKEN", "FAL_KEY", "OPENAI_API_KEY", "ELEVENLABS_API_KEY")
 KEPT_VARIABLES = frozenset(
@@ -28,10 +28,6 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
                 terminalreporter.write_line(f"sample: {value} ({report.nodeid.rpartition('::')[2]})")
 
 
-class NetworkForbiddenError(OSError):
-    """A test reached for the network; an OSError, so that the code under test cleans up as it would."""
-
-
 @pytest.fixture(autouse=True)
 def _no_settings_from_outside() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
@@ -43,40 +39,8 @@ def _no_settings_from_outside() -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def _no_network() -> Iterator[None]:
-    attempts: list[str] = []
-    connect, connect_ex = socket.socket.connect, socket.socket.connect_ex
-
-    def refuse(one: socket.socket, address: Any) -> None:
-        if one.family in {socket.AF_INET, socket.AF_INET6} and not is_loopback(str(address[0])):
-            attempts.append(str(address))
-            message = f"a test connects to {address}; tests talk to loopback only"
-            raise NetworkForbiddenError(message)
-
-    def guarded_connect(one: socket.socket, address: Any) -> None:
-        refuse(one, address)
-        connect(one, address)
-
-    def guarded_connect_ex(one: socket.socket, address: Any) -> int:
-        refuse(one, address)
-        return connect_ex(one, address)
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(socket.socket, "connect", guarded_connect)
-        patch.setattr(socket.socket, "connect_ex", guarded_connect_ex)
+    with no_network():
         yield
-    # The code under test may have swallowed the error, in a thread even; the test fails all the same.
-    if attempts:
-        pytest.fail(f"the test reached for the network: {', '.join(attempts)}")
-
-
-def is_loopback(host: str) -> bool:
-    """Whether an address or name is this machine; a name that would have to be looked up is not."""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host.partition("%")[0]).is_loopback
-    except ValueError:
-        return False
 
 
 @pytest.fixture

@@ -11,19 +11,22 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any, ClassVar
 
-from media_assets.artifact import ArtifactStore, MediaInfo
+from media_assets.artifact import ArtifactStore
 from media_assets.catalog import Catalog, Meter, ModelSpec, PriceRow, Recovery, load_catalog
 from media_assets.film import Film
 from media_assets.ledger import Ledger, open_ledger
 from media_assets.ledger.budgets import Cap
 from media_assets.ledger.rows import PurchaseRow
+from media_assets.media.questions import AskAudio, Question
+from media_assets.orders import Order, Purchased
 from media_assets.plan import Planner
 from media_assets.prediction import Prediction
 from media_assets.prompt import Prompt, Step
-from media_assets.providers.base import Adapter, LocalArguments, LocalCall, LocalReply
+from media_assets.providers.base import Adapter, Asked, LocalArguments, LocalCall, LocalReply
 from media_assets.providers.local import LocalAdapter
-from media_assets.providers.transport import ADAPTERS, Transport
-from media_assets.purchase import Judge, Order, Purchased, Purchasing
+from media_assets.providers.registry import build_adapters
+from media_assets.providers.transport import Transport
+from media_assets.purchase import Purchasing
 from media_assets.request import GenerationRequest
 from media_assets.settings import Settings
 from media_assets.studio import MakeOptions, Studio, open_studio
@@ -70,8 +73,10 @@ class OwnProvider(Adapter):
     submits: Counter[str] = field(default_factory=Counter)
     """How often each endpoint was called."""
 
-    def submit_call(self, request: GenerationRequest) -> LocalCall:
-        made_by = LocalAdapter().submit_call(request).function
+    def submit_call(
+        self, request: GenerationRequest, *, inputs: Mapping[str, str], run_deadline_s: float
+    ) -> LocalCall:
+        made_by = LocalAdapter().submit_call(request, inputs=inputs, run_deadline_s=run_deadline_s).function
 
         def call(arguments: LocalArguments) -> LocalReply:
             self.submits[request.endpoint] += 1
@@ -82,8 +87,8 @@ class OwnProvider(Adapter):
 
         return LocalCall(function=call, params=request.params)
 
-    def parse(self, reply: Any) -> Prediction:
-        return LocalAdapter().parse(reply)
+    def parse(self, reply: Any, asked: Asked, prediction: Prediction | None = None) -> Prediction:
+        return LocalAdapter().parse(reply, asked, prediction)
 
 
 def own_model(like: str, *, recovery: Recovery = Recovery.FREE, usd: str = "0", **changes: Any) -> ModelSpec:
@@ -120,7 +125,7 @@ def studio_on(
             store=studio.store,
             settings=studio.planner.settings,
         )
-        adapters = {**ADAPTERS, OwnProvider.name: provider or OwnProvider()}
+        adapters = {**build_adapters(), OwnProvider.name: provider or OwnProvider()}
         with contextlib.closing(Transport(adapters)) as transport:
             yield replace(studio, planner=planner, transport=transport)
 
@@ -166,8 +171,8 @@ SHOP_REQUEST = GenerationRequest(
 """What is bought in the shop: a second of silence."""
 
 
-def _good(_path: Path, _info: MediaInfo) -> None:
-    pass
+SILENCE_IS_GOOD = AskAudio(text=None, silent_ok=True)
+SILENCE_IS_BAD = AskAudio(text=None, silent_ok=False)
 
 
 @dataclass
@@ -189,7 +194,7 @@ class Shop:
         (row,) = self.ledger.purchases.search()
         return row
 
-    async def buying(self, *, paid: bool = False, take: int = 0, judge: Judge = _good, **more: Any) -> Purchased:
+    async def buying(self, *, paid: bool = False, take: int = 0, question: Question = SILENCE_IS_GOOD, **more: Any) -> Purchased:
         """Buy; a paid purchase is of class D and costs half a dollar, under a cap of a hundred."""
         usd = SHOP_PRICE_USD if paid else "0"
         order = Order(
@@ -199,7 +204,8 @@ class Shop:
             plan_id=self.plan(usd),
             estimate_usd=Decimal(usd),
             inputs={},
-            judge=judge,
+            question=question,
+            today=TODAY,
             **more,
         )
         purchasing = Purchasing(self.ledger, self.store, Transport({"testing": self.provider}))

@@ -113,7 +113,7 @@ def test_a_paid_fallback_is_reserved_and_counted(tmp_path: Path) -> None:
     second = own_model("landscape", id="testing:second", recovery=Recovery.NONE, usd="0.30")
     first = own_model("landscape", recovery=Recovery.NONE, usd="0.10")
     prompt = cheap_prompt(routes={"image": ["testing:landscape", "testing:second"]}, max_cost_usd="1")
-    failures = iter([ProviderUnavailableError("down")])
+    failures = iter([RequestRejectedError("no")])
 
     def first_fails(_which: str, _arguments: LocalArguments) -> None:
         for error in failures:

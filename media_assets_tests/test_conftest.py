@@ -5,7 +5,7 @@ import socket
 
 import pytest
 
-from media_assets_tests.conftest import is_loopback
+from media_assets.testing import is_loopback
 
 pytest_plugins = ["pytester"]
 

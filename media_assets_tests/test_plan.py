@@ -69,6 +69,7 @@ class TestWholeChain:
             "key": "k",
             "ok": True,
             "problems": [],
+            "warnings": [],
             "estimate_usd": {"min": "0", "max": "0"},
             "steps": [
                 {"step": "image", "model": "local:landscape", "params": picture | {"prompt": "a lighthouse"}, **free},

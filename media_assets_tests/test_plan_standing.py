@@ -13,8 +13,8 @@ import sqlalchemy as sa
 from media_assets.artifact import MediaInfo, MediaKind
 from media_assets.catalog import Catalog, ModelSpec, Recovery, load_catalog
 from media_assets.ledger import Ledger
+from media_assets.ledger.claims import Claim, Settlement
 from media_assets.ledger.prompts import FinishedStep
-from media_assets.ledger.purchases import Claim
 from media_assets.ledger.schema import metadata
 from media_assets.plan import Plan, Planner
 from media_assets.prediction import Output, Prediction, State
@@ -67,7 +67,7 @@ def bought(studio: Studio, request: GenerationRequest, source: Path) -> None:
     ledger, claim = studio.ledger, claimed(studio.ledger, request)
     token = ledger.purchases.write_intent(claim)
     done = Prediction(id=claim.request_key[:8], state=State.SUCCEEDED, outputs=(Output(path=source),))
-    ledger.purchases.write_submitted(claim, token, done, cost_micro_usd=0)
+    ledger.purchases.write_submitted(claim, token, done, Settlement(cost_micro_usd=0))
     made = studio.store.put(source, info, owner="test", token="1")  # noqa: S106 - names a temporary file
     ledger.purchases.write_stored(claim, made, duration_s=0.1, failed=None)
     ledger.purchases.leave(claim)
@@ -190,11 +190,11 @@ class TestQuote:
 
     def test_every_missing_step_counts_with_the_price_of_the_day(self, studio: Studio) -> None:
         """The quote is what the cap is compared with."""
-        plan = plan_of(_with_prices(studio, image="0.04", video="0.5", audio="0.0000001"), a_prompt())
+        plan = plan_of(_with_prices(studio, image="0.04", video="0.5", audio="0.000001"), a_prompt())
 
-        assert plan.estimate_usd == Decimal("0.5400001")
-        assert plan.as_dict()["estimate_usd"] == {"min": "0", "max": "0.5400001"}
-        assert [step["estimate_usd"] for step in plan.as_dict()["steps"]] == ["0.04", "0.5", "0.0000001", "0"]
+        assert plan.estimate_usd == Decimal("0.540001")
+        assert plan.as_dict()["estimate_usd"] == {"min": "0.540001", "max": "0.540001"}
+        assert [step["estimate_usd"] for step in plan.as_dict()["steps"]] == ["0.04", "0.5", "0.000001", "0"]
 
     def test_what_is_there_costs_nothing(self, studio: Studio, tmp_path: Path) -> None:
         """The quote is for what is missing."""

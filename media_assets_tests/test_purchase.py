@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 
-from media_assets.artifact import MediaInfo
 from media_assets.catalog import Recovery
 from media_assets.errors import (
     ArtifactError,
@@ -24,11 +23,19 @@ from media_assets.errors import (
     UnknownOutcomeError,
 )
 from media_assets.ledger import open_ledger
-from media_assets.ledger.purchases import Claim
+from media_assets.ledger.claims import Claim
 from media_assets.ledger.rows import PurchaseState
+from media_assets.orders import Purchased
 from media_assets.providers.base import LocalArguments
-from media_assets.purchase import Purchased
-from media_assets_tests.making import SHOP_PRICE_USD, SHOP_REQUEST, OwnProvider, Shop, leftovers, reserved_micro_usd
+from media_assets_tests.making import (
+    SHOP_PRICE_USD,
+    SHOP_REQUEST,
+    SILENCE_IS_BAD,
+    OwnProvider,
+    Shop,
+    leftovers,
+    reserved_micro_usd,
+)
 
 
 @pytest.fixture
@@ -63,11 +70,6 @@ def _raise(error: MediaAssetsError) -> Callable[[str, LocalArguments], None]:
         raise error
 
     return before
-
-
-def _fault(_path: Path, _info: MediaInfo) -> None:
-    message = "too quiet"
-    raise JudgeError(message)
 
 
 @pytest.mark.parametrize("paid", [False, True])
@@ -170,10 +172,10 @@ def test_a_refused_paid_request_is_not_sent_again_by_itself(shop: Shop) -> None:
 
 def test_a_paid_file_that_is_not_good_enough_is_kept_and_not_bought_again(shop: Shop) -> None:
     """It is paid for; buying another is a person's wish, and costs a second time."""
-    with pytest.raises(JudgeError, match="too quiet"):
-        shop.buy(paid=True, judge=_fault)
-    with pytest.raises(PredictionFailedError, match="too quiet"):
-        shop.buy(paid=True, judge=_fault)
+    with pytest.raises(JudgeError, match="silent"):
+        shop.buy(paid=True, question=SILENCE_IS_BAD)
+    with pytest.raises(PredictionFailedError, match="silent"):
+        shop.buy(paid=True, question=SILENCE_IS_BAD)
 
     row = shop.row
     assert row.state is PurchaseState.FAILED_PAID

@@ -9,7 +9,7 @@ import pytest
 from media_assets.errors import DefectError, JudgeError
 from media_assets.film import Film
 from media_assets.ledger import open_ledger
-from media_assets.ledger.purchases import Claim
+from media_assets.ledger.claims import Claim
 from media_assets.ledger.rows import PurchaseState
 from media_assets.prompt import Prompt, Step
 from media_assets.providers.base import LocalArguments, LocalReply

@@ -173,6 +173,18 @@ def generate(
 
 
 @app.command()
+def upgrade(
+    key: Annotated[str, typer.Argument(metavar="KEY", help="The prompt, as `status` lists it.")],
+    *,
+    json: Json = False,
+) -> None:
+    """Make again only those steps of a film that a stand-in made, and what follows from them."""
+    from media_assets.cli.generate import run_upgrade  # noqa: PLC0415
+
+    raise typer.Exit(run_upgrade(key, json=json))
+
+
+@app.command()
 def plan(
     *,
     file: File = None,
@@ -197,6 +209,14 @@ def plan(
     from media_assets.cli.planning import run_plan  # noqa: PLC0415
 
     raise typer.Exit(run_plan(_asked(locals()), upgrade=upgrade, json=json))
+
+
+@app.command()
+def models(*, json: Json = False) -> None:
+    """List the models that a route can name: price, key, and when they retire."""
+    from media_assets.cli.models import run_models  # noqa: PLC0415
+
+    raise typer.Exit(run_models(json=json))
 
 
 @app.command()
@@ -250,6 +270,43 @@ def ui(context: typer.Context) -> None:
     from media_assets.cli.ui import run_ui  # noqa: PLC0415
 
     raise typer.Exit(run_ui(context.args))
+
+
+@app.command()
+def simulator(
+    *,
+    port: Annotated[int, typer.Option(metavar="N", help="Where it listens; 0 for a free one.")] = 8765,
+    seed: Annotated[int, typer.Option(metavar="N", help="Decides latencies, chance faults and media.")] = 0,
+    time_scale: Annotated[float, typer.Option(metavar="X", help="Its seconds in one real second.")] = 1.0,
+    latency: Annotated[
+        list[str] | None,
+        typer.Option(metavar="PROVIDER=FROM..TO", help="Seconds that a provider's runs take. Repeatable."),
+    ] = None,
+    faults: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="JSON: a list of {provider, model, call, fault, times, probability}."),
+    ] = None,
+    state_dir: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Keeps the log of submissions; otherwise a folder that goes with it."),
+    ] = None,
+    print_env: Annotated[
+        bool, typer.Option("--print-env", help="Print export lines that send every other command to it.")
+    ] = False,
+) -> None:
+    """Speak the APIs of Replicate, fal, OpenAI and ElevenLabs on this machine: real media, real errors, no money."""
+    from media_assets.cli.simulator import Typed, run_simulator  # noqa: PLC0415
+
+    typed = Typed(
+        port=port,
+        seed=seed,
+        time_scale=time_scale,
+        latency=latency or (),
+        faults=faults,
+        state_dir=state_dir,
+        print_env=print_env,
+    )
+    raise typer.Exit(run_simulator(typed))
 
 
 def _asked(typed: dict[str, Any]) -> Any:

@@ -11,12 +11,13 @@ from typing import Any
 from media_assets.cli.asked import PLACE, Asked, read_asked, steps_of
 from media_assets.cli.exit_codes import exit_code_of
 from media_assets.cli.interrupts import INTERRUPTS, Interrupted
-from media_assets.cli.opening import Place, find_place
+from media_assets.cli.opening import Place, find_place, ledger_of
 from media_assets.cli.opening_studio import studio_of
-from media_assets.cli.output import complain, messages, print_json, say
+from media_assets.cli.output import complain, messages, print_json, say, shorten
 from media_assets.cli.progress import progress_for
 from media_assets.cli.report import Report
 from media_assets.errors import (
+    BudgetExceededError,
     ConfigurationError,
     MediaAssetsError,
     PlanError,
@@ -75,10 +76,40 @@ def run_generate(job: Job) -> int:
     except ConfigurationError as error:
         _refuse(job, error, home=place.home if place is not None else None)
         return exit_code_of([error])
-    report = Report(checked.prompts, home=place.home, json=job.json)
+    return _run(place, checked, json=job.json)
+
+
+def run_upgrade(key: str, *, json: bool) -> int:
+    """Make again what stand-ins made of a prompt; return the exit code. **Costs money**, at most what plan says."""
+    job = Job(asked=Asked(fields={"key": key}), upgrade=True, json=json)
+    place: Place | None = None
+    try:
+        place = find_place()
+        prompt = _known_prompt(place, key)
+    except ConfigurationError as error:
+        _refuse(job, error, home=place.home if place is not None else None)
+        return exit_code_of([error])
+    options = MakeOptions(upgrade=True, pinned=True)
+    return _run(place, _Checked(prompts=[prompt], wanted=frozenset(Step), out=None, options=options), json=json)
+
+
+def _known_prompt(place: Place, key: str) -> Prompt:
+    found = None
+    if place.has_ledger():
+        with ledger_of(place) as ledger:
+            found = ledger.prompts.get(key)
+    if found is None:
+        fault = f"no prompt is known under {shorten(key)!a}; `media-assets status` lists those that are"
+        headline = "this cannot be upgraded; nothing was sent:"
+        raise PromptFileError.of(headline, [Problem(PLACE, "KEY", fault)])
+    return found.prompt
+
+
+def _run(place: Place, checked: _Checked, *, json: bool) -> int:
+    report = Report(checked.prompts, home=place.home, json=json)
     try:
         keys = [prompt.key for prompt in checked.prompts]
-        with studio_of(place) as studio, progress_for(keys, messages(), json=job.json) as progress:
+        with studio_of(place) as studio, progress_for(keys, messages(), json=json) as progress:
             report.progress = progress
             INTERRUPTS.run(_make_all(studio, checked, report), on_stop=_tell_stopping)
         report.finish()
@@ -148,6 +179,9 @@ async def _refusals(studio: Studio, checked: _Checked) -> list[Film]:
             continue
         try:
             (await studio.plan(prompt, upgrade=checked.options.upgrade)).require()
+        except BudgetExceededError:
+            # One prompt's cap is one prompt's matter, and may be free by the time it is its turn.
+            continue
         except PlanError as error:
             refused[prompt.key] = error
     if not refused:

@@ -11,13 +11,13 @@ from media_assets.cli.film_report import usd
 from media_assets.cli.interrupts import INTERRUPTS
 from media_assets.cli.opening import find_place
 from media_assets.cli.opening_studio import studio_of
-from media_assets.cli.output import clean, complain, print_json, print_text, table
+from media_assets.cli.output import clean, complain, print_json, print_text, shorten, table
 from media_assets.errors import ConfigurationError, Problem, PromptFileError
 from media_assets.plan import Plan, PlannedStep
 from media_assets.prompt import Prompt
 from media_assets.studio import Studio
 
-_COLUMNS = ("step", "model", "estimate (USD)", "cached", "in flight", "length")
+_COLUMNS = ("step", "model", "least (USD)", "most (USD)", "cached", "in flight", "length", "size")
 
 
 def run_plan(asked: Asked, *, upgrade: bool, json: bool) -> int:
@@ -50,24 +50,35 @@ async def _plan_all(studio: Studio, prompts: list[Prompt], *, upgrade: bool, jso
 def _report(plan: Plan) -> Iterator[str | Text | Table]:
     yield Text(clean(plan.key), style="bold")
     if plan.steps:
-        yield table(_COLUMNS, map(_row, plan.steps), right=frozenset({"estimate (USD)", "length"}))
+        yield table(_COLUMNS, map(_row, plan.steps), right=frozenset({"least (USD)", "most (USD)", "length"}))
+        for step in plan.steps:
+            yield f"{step.step}: {_parameters(step)}"
+    for warning in plan.warnings:
+        yield f"warning: {warning}"
     for problem in plan.problems:
         yield f"problem: {problem}"
     if plan.problems:
         yield "This cannot be made as asked."
     else:
-        yield f"costs at most {usd(plan.estimate_usd)} USD"
+        best = "" if plan.least_usd == plan.estimate_usd else f", at best {usd(plan.least_usd)} USD"
+        yield f"costs at most {usd(plan.estimate_usd)} USD{best}"
 
 
 def _row(step: PlannedStep) -> tuple[str, ...]:
     return (
         str(step.step),
         step.model,
+        usd(step.least_usd),
         usd(step.estimate_usd),
         "yes" if step.cached else "no",
         "yes" if step.in_flight else "no",
         "" if step.duration_s is None else f"{step.duration_s:.1f} s",
+        "" if step.size_px is None else f"{step.size_px[0]}x{step.size_px[1]}",
     )
+
+
+def _parameters(step: PlannedStep) -> str:
+    return ", ".join(f"{name}={shorten(str(value))}" for name, value in step.params.items()) or "no parameters"
 
 
 def _no_plan(error: ConfigurationError) -> dict[str, object]:

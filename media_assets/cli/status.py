@@ -62,7 +62,8 @@ def _near(key: str, known: list[str]) -> str:
 
 def _planner(place: Place, ledger: Ledger) -> Planner:
     settings = place.settings.plan_settings()
-    return Planner(catalog=load_catalog(), ledger=ledger, store=place.store, settings=settings)
+    catalog = load_catalog(place.settings.catalog_folder)
+    return Planner(catalog=catalog, ledger=ledger, store=place.store, settings=settings)
 
 
 def _one(status: PromptStatus) -> Iterator[str | Text | Table]:

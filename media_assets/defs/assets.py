@@ -14,7 +14,17 @@ from pydantic import Field
 from media_assets.defs.failures import as_batch_failure, as_failure
 from media_assets.defs.metadata import as_materialization, step_metadata
 from media_assets.defs.partitions import prompts_partitions
-from media_assets.defs.resources import LedgerResource, LocalResource, StoreResource, opened_studio
+from media_assets.defs.resources import (
+    ElevenLabsResource,
+    FalResource,
+    LedgerResource,
+    LocalResource,
+    OpenAIResource,
+    ReplicateResource,
+    Resources,
+    StoreResource,
+    opened_studio,
+)
 from media_assets.defs.run_blocking import parent_watch, run_blocking
 from media_assets.errors import MediaAssetsError, PlanError, Problem
 from media_assets.film import Film, StepResult
@@ -79,17 +89,24 @@ class MediaConfig(dg.Config):
     partitions_def=prompts_partitions,
     backfill_policy=dg.BackfillPolicy.multi_run(_MOST_PARTITIONS_A_RUN),
 )
-def media(
+def media(  # noqa: PLR0917 - Dagster takes no keyword-only arguments
     context: dg.AssetExecutionContext,
     config: MediaConfig,
     store: StoreResource,
     ledger: LedgerResource,
     local: LocalResource,
+    replicate: ReplicateResource,
+    fal: FalResource,
+    openai: OpenAIResource,
+    elevenlabs: ElevenLabsResource,
 ) -> Iterator[dg.MaterializeResult[None]]:
     """Make the selected assets of the run's prompts, and what they need."""
     keys = list(context.partition_keys)
+    resources = Resources(
+        store=store, ledger=ledger, local=local, replicate=replicate, fal=fal, openai=openai, elevenlabs=elevenlabs
+    )
     try:
-        with opened_studio(store, ledger, local) as studio:
+        with opened_studio(resources) as studio:
             prompts, failed = _prompts(studio, keys, config, _origin(context))
             report = _Report(context, single=len(keys) == 1, with_pictures=len(keys) <= _MOST_WITH_PICTURES)
             films = _make(studio, prompts, config, report)

@@ -41,6 +41,9 @@ def step_metadata(
         "model": dg.MetadataValue.text(result.model),
         "request_key": dg.MetadataValue.text(result.request_key),
     }
+    if result.price_from is not None:
+        metadata["price_from"] = dg.MetadataValue.text(result.price_from)
+    metadata |= {f"reported_{name}": dg.MetadataValue.float(float(value)) for name, value in result.reported.items()}
     if result.prediction_id is not None:
         metadata["prediction_id"] = dg.MetadataValue.text(result.prediction_id)
     if result.reason is not None:

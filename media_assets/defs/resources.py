@@ -2,14 +2,19 @@
 
 import contextlib
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import dagster as dg
-from pydantic import Field
+from pydantic import Field, SecretStr
 
-from media_assets.settings import find_home, load_settings
+from media_assets.settings import KEY_FIELDS, find_home, load_settings
 from media_assets.studio import Studio, open_studio
+
+_KEY = "API key, by EnvVar; empty: {}"
+_CONCURRENCY = "Predictions open at once; 0: the setting's"
+_URL = "Where it is asked; empty: the setting's"
 
 
 class StoreResource(dg.ConfigurableResource[None]):
@@ -32,11 +37,80 @@ class LocalResource(dg.ConfigurableResource[None]):
     concurrency: int = Field(default=0, ge=0, description="Local models at work at once; 0: as many as cores")
 
 
+class ReplicateResource(dg.ConfigurableResource[None]):
+    """Replicate."""
+
+    api_key: str = Field(default="", description=_KEY.format("REPLICATE_API_TOKEN"))
+    concurrency: int = Field(default=0, ge=0, description=_CONCURRENCY)
+    base_url: str = Field(default="", description=_URL)
+
+
+class FalResource(dg.ConfigurableResource[None]):
+    """fal."""
+
+    api_key: str = Field(default="", description=_KEY.format("FAL_KEY"))
+    concurrency: int = Field(default=0, ge=0, description=_CONCURRENCY)
+    queue_url: str = Field(default="", description=_URL)
+    rest_url: str = Field(default="", description=_URL)
+
+
+class OpenAIResource(dg.ConfigurableResource[None]):
+    """OpenAI."""
+
+    api_key: str = Field(default="", description=_KEY.format("OPENAI_API_KEY"))
+    concurrency: int = Field(default=0, ge=0, description=_CONCURRENCY)
+    base_url: str = Field(default="", description=_URL)
+
+
+class ElevenLabsResource(dg.ConfigurableResource[None]):
+    """ElevenLabs."""
+
+    api_key: str = Field(default="", description=_KEY.format("ELEVENLABS_API_KEY"))
+    concurrency: int = Field(default=0, ge=0, description=_CONCURRENCY)
+    base_url: str = Field(default="", description=_URL)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Resources:
+    """Everything that a studio is opened with."""
+
+    store: StoreResource
+    ledger: LedgerResource
+    local: LocalResource
+    replicate: ReplicateResource
+    fal: FalResource
+    openai: OpenAIResource
+    elevenlabs: ElevenLabsResource
+
+    def changes(self) -> dict[str, Any]:
+        """Return the settings that the resources give a value of their own."""
+        paid = {
+            "replicate": self.replicate,
+            "fal": self.fal,
+            "openai": self.openai,
+            "elevenlabs": self.elevenlabs,
+        }
+        given: dict[str, Any] = {}
+        for name, resource in paid.items():
+            values = {field: getattr(resource, field) for field in type(resource).model_fields}
+            key, concurrency = values.pop("api_key"), values.pop("concurrency")
+            given[KEY_FIELDS[name]] = SecretStr(key) if key else None
+            given[f"{name}_concurrency"] = concurrency
+            given |= {f"{name}_{field}": value for field, value in values.items()}
+        given["ledger_url"] = self.ledger.url
+        return {name: value for name, value in given.items() if value}
+
+
 @contextlib.contextmanager
-def opened_studio(store: StoreResource, ledger: LedgerResource, local: LocalResource) -> Iterator[Studio]:
+def opened_studio(resources: Resources) -> Iterator[Studio]:
     """Open the studio that the resources describe; what they leave empty comes from the settings."""
     settings = load_settings()
-    home = Path(store.home).expanduser().absolute() if store.home else find_home(settings, Path.cwd())
-    options = replace(settings.studio_options(), local_concurrency=local.concurrency or None)
-    with open_studio(home, replace(options, ledger_url=ledger.url or options.ledger_url)) as studio:
+    home = (
+        Path(resources.store.home).expanduser().absolute() if resources.store.home else find_home(settings, Path.cwd())
+    )
+    options = settings.model_copy(update=resources.changes()).studio_options()
+    local_concurrency = resources.local.concurrency or None
+    with open_studio(
+        home, replace(options, transport=replace(options.transport, local_concurrency=local_concurrency))
+    ) as studio:
         yield studio

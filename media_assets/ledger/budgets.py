@@ -14,6 +14,8 @@ from media_assets.ledger.schema import budget, reservation
 from media_assets.pricing import from_micro_usd
 from media_assets.prompt import Step
 
+_PLAN_ID_LENGTH = 32
+
 
 @dataclass(frozen=True)
 class Cap:
@@ -72,12 +74,25 @@ def _set_cap(connection: sa.Connection, cap: Cap) -> None:
 
 def _exceeded(connection: sa.Connection, cap: Cap, total: int) -> BudgetExceededError:
     row = connection.execute(sa.select(budget).where(budget.c.scope == cap.scope)).one()
-    spent, reserved = (from_micro_usd(row.spent_micro_usd), from_micro_usd(row.reserved_micro_usd))
-    message = (
-        f"the cap of {from_micro_usd(cap.micro_usd)} USD on {cap.scope} would be passed: {spent} spent + {reserved} "
-        f"reserved + {from_micro_usd(total)} needed at most. Nothing was sent. Raise {cap.setting} to go on."
+    return BudgetExceededError(_arithmetic(cap, row.spent_micro_usd, row.reserved_micro_usd, total))
+
+
+def _arithmetic(cap: Cap, spent: int, reserved: int, total: int) -> str:
+    return (
+        f"the cap of {from_micro_usd(cap.micro_usd)} USD on {cap.scope} would be passed: {from_micro_usd(spent)} spent "
+        f"+ {from_micro_usd(reserved)} reserved + {from_micro_usd(total)} needed at most. Nothing was sent. "
+        f"Raise {cap.setting} to go on."
     )
-    return BudgetExceededError(message)
+
+
+def shortfall(connection: sa.Connection, total_micro_usd: int, caps: list[Cap]) -> str | None:
+    """Say which cap a plan of this worst case would pass, as it stands now; None when none. Changes nothing."""
+    for cap in caps if total_micro_usd else []:
+        row = connection.execute(sa.select(budget).where(budget.c.scope == cap.scope)).one_or_none()
+        spent, reserved = (row.spent_micro_usd, row.reserved_micro_usd) if row else (0, 0)
+        if spent + reserved + total_micro_usd > cap.micro_usd:
+            return _arithmetic(cap, spent, reserved, total_micro_usd)
+    return None
 
 
 def take_over(connection: sa.Connection, *, plan_id: str, step: Step, request_key: str) -> None:
@@ -88,7 +103,9 @@ def take_over(connection: sa.Connection, *, plan_id: str, step: Step, request_ke
     held = connection.execute(sa.select(reservation.c.scope).where(reservation.c.request_key == request_key)).first()
     mine = (reservation.c.plan_id == plan_id) & (reservation.c.step == str(step))
     if held is None:
-        connection.execute(sa.update(reservation).where(mine).values(request_key=request_key))
+        # From here on it is the purchase's, so that the plan can reserve for another model of the same step.
+        values = {"request_key": request_key, "plan_id": request_key[:_PLAN_ID_LENGTH]}
+        connection.execute(sa.update(reservation).where(mine).values(values))
     else:
         _free(connection, mine & reservation.c.request_key.is_(None))
 

@@ -188,6 +188,11 @@ class Prompts:
             budgets.reserve(connection, plan_id=plan_id, amounts=amounts, caps=list(caps))
             connection.execute(running.values(status="running", error=None, updated_at=now))
 
+    def shortfall(self, total_micro_usd: int, caps: Iterable[budgets.Cap]) -> str | None:
+        """Say which cap a plan of this worst case would pass, as it stands now; None when none."""
+        with self._database.read() as connection:
+            return budgets.shortfall(connection, total_micro_usd, list(caps))
+
     def reserve_fallback(self, plan_id: str, step: Step, amount_micro_usd: int, caps: Iterable[budgets.Cap]) -> None:
         """Reserve another model's worst case for a step, in place of what no purchase took over.
 

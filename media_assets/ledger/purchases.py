@@ -14,55 +14,52 @@ of the calls is in ``media_assets/purchase.py``.
 import contextlib
 import json
 import secrets
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, overload
 
 import sqlalchemy as sa
 
 from media_assets.artifact import Artifact
 from media_assets.catalog import Recovery
-from media_assets.errors import Billed, MediaAssetsError, PurchaseLostError, Rerun, StoppedError
+from media_assets.errors import (
+    Billed,
+    MediaAssetsError,
+    PurchaseError,
+    PurchaseLostError,
+    RateLimitedError,
+    Rerun,
+    StoppedError,
+)
 from media_assets.ledger import budgets
+from media_assets.ledger.admission import Limits, Wait, admit, block
+from media_assets.ledger.claims import Busy, Claim, Settlement, known_of
 from media_assets.ledger.database import Database, utc_now
+from media_assets.ledger.lookups import Lookups
 from media_assets.ledger.ownership import Owner
 from media_assets.ledger.rows import (
-    WITH_OUTPUT,
     PurchaseRow,
     PurchaseState,
     add_artifact,
-    as_row,
+    add_interest,
+    close_attempt,
+    close_interest,
+    cost_so_far,
     find_row,
     has_output,
     insert_purchase,
     raise_fence,
+    set_output,
 )
-from media_assets.ledger.schema import attempt, interest, output, purchase, step
+from media_assets.ledger.schema import attempt, purchase
 from media_assets.prediction import Prediction
 from media_assets.request import GenerationRequest
 
 
-@dataclass(frozen=True, kw_only=True)
-class Claim:
-    """The right to work on a purchase, until somebody claims it after us."""
-
-    request_key: str
-    fence: int
-    found: PurchaseState | None
-    """The state the purchase was in; None for a new one."""
-    prediction_id: str | None = None
-
-
-@dataclass(frozen=True)
-class Busy:
-    """Somebody alive is at work on it."""
-
-
-class Purchases:
+class Purchases(Lookups):
     """The purchase table and what hangs on it."""
 
     def __init__(self, database: Database, owner: Owner) -> None:
-        self._database = database
+        super().__init__(database)
         self._owner = owner
 
     def claim(
@@ -141,7 +138,8 @@ class Purchases:
         keep = row is not None and row.state.is_open and recovery is not Recovery.FREE
         values: dict[str, Any] = {"owner": self._owner.id, "updated_at": now}
         if not keep:
-            values |= {"state": PurchaseState.RESERVED, "progress": None, "prediction_id": None}
+            values |= {"state": PurchaseState.RESERVED, "progress": None}
+            values |= {"prediction_id": None, "urls": None, "remote_state": None}
         if row is None:
             first = {"prompt_key": prompt_key, "recovery": recovery, "estimate_micro_usd": estimate_micro_usd}
             fence: int | None = insert_purchase(connection, request, {**values, **first, "created_at": now})
@@ -151,7 +149,7 @@ class Purchases:
             # Taken since we looked.
             self._owner.leave(request.key)
             return Busy()
-        self._add_interest(connection, request, plan_id, now)
+        add_interest(connection, request, plan_id)
         if keep and row is not None and row.state is PurchaseState.DONE:
             # Settled already: what this plan reserved for it is not needed.
             budgets.free_plan(connection, plan_id, request.step)
@@ -161,20 +159,29 @@ class Purchases:
             request_key=request.key,
             fence=fence,
             found=row.state if row else None,
-            prediction_id=row.prediction_id if row and keep else None,
+            row=row if keep else None,
         )
 
-    def _add_interest(self, connection: sa.Connection, request: GenerationRequest, plan_id: str, now: str) -> None:
-        mine = (interest.c.request_key == request.key) & (interest.c.plan_id == plan_id)
-        if connection.execute(sa.select(interest.c.since).where(mine)).first() is None:
-            connection.execute(
-                sa.insert(interest).values(request_key=request.key, plan_id=plan_id, step=str(request.step), since=now)
-            )
+    @overload
+    def write_intent(self, claim: Claim) -> str: ...
 
-    def write_intent(self, claim: Claim) -> str:
-        """Record, durably, that the call that spends is about to be sent; return the attempt's token."""
+    @overload
+    def write_intent(self, claim: Claim, limits: Limits) -> str | Wait: ...
+
+    def write_intent(self, claim: Claim, limits: Limits = Limits()) -> str | Wait:  # noqa: B008 - frozen
+        """Record, durably, that the call that spends is about to be sent.
+
+        Returns:
+            The attempt's token; or how long to wait, with nothing recorded, when the provider has no place.
+        """
         token = secrets.token_hex(16)
         with self._database.write() as connection:
+            if limits != Limits():
+                provider = connection.execute(
+                    sa.select(purchase.c.provider).where(purchase.c.request_key == claim.request_key)
+                ).scalar_one()
+                if wait := admit(connection, self._owner, provider, claim.request_key, limits):
+                    return wait
             n = self._change(
                 connection,
                 claim,
@@ -188,23 +195,51 @@ class Purchases:
             )
         return token
 
-    def write_submitted(self, claim: Claim, token: str, prediction: Prediction, *, cost_micro_usd: int | None) -> None:
-        """Record the prediction's id; with ``cost_micro_usd`` also that it is done, and settle, in one transaction."""
-        done = cost_micro_usd is not None
+    def write_put_back(self, claim: Claim, token: str, error: PurchaseError, *, block_s: float) -> None:
+        """Record that a submission was provably not accepted, and may be sent again.
+
+        Args:
+            claim: Whose.
+            token: The attempt's.
+            error: What happened: refused for now, or never connected.
+            block_s: How long no process of this ledger is to submit to the provider; 0 leaves it open.
+        """
+        outcome = "refused" if isinstance(error, RateLimitedError) else "unsent"
         with self._database.write() as connection:
-            self._change(
-                connection,
-                claim,
-                {
-                    "state": PurchaseState.DONE if done else PurchaseState.SUBMITTED,
-                    "prediction_id": prediction.id,
-                    "remote_state": str(prediction.state),
-                    "cost_micro_usd": sa.func.coalesce(purchase.c.cost_micro_usd, 0) + cost_micro_usd if done else None,
-                },
-            )
-            self._close_attempt(connection, token, "accepted", prediction.id)
-            if done:
-                budgets.settle(connection, request_key=claim.request_key, cost_micro_usd=cost_micro_usd or 0)
+            provider = self._change(connection, claim, {"state": PurchaseState.RESERVED}, purchase.c.provider)
+            close_attempt(connection, token, outcome, http_status=error.http_status)
+            if block_s > 0:
+                block(connection, provider, block_s)
+
+    def write_submitted(
+        self, claim: Claim, token: str, prediction: Prediction, settlement: Settlement | None = None
+    ) -> None:
+        """Record the prediction's id; with a settlement also that it is done, in one transaction."""
+        with self._database.write() as connection:
+            values = {"state": PurchaseState.SUBMITTED, **known_of(prediction)}
+            self._change(connection, claim, values | self._settled(connection, claim, settlement))
+            close_attempt(connection, token, "accepted", prediction_id=prediction.id)
+
+    def write_done(self, claim: Claim, prediction: Prediction, settlement: Settlement) -> None:
+        """Record that the provider has finished, and settle what it cost."""
+        with self._database.write() as connection:
+            values = known_of(prediction) | self._settled(connection, claim, settlement)
+            self._change(connection, claim, values)
+
+    def _settled(self, connection: sa.Connection, claim: Claim, settlement: Settlement | None) -> dict[str, Any]:
+        if settlement is None:
+            return {}
+        budgets.settle(connection, request_key=claim.request_key, cost_micro_usd=settlement.cost_micro_usd)
+        return {
+            "state": PurchaseState.DONE,
+            "cost_micro_usd": sa.func.coalesce(purchase.c.cost_micro_usd, 0) + settlement.cost_micro_usd,
+            **settlement.as_columns(),
+        }
+
+    def write_remote(self, claim: Claim, prediction: Prediction) -> None:
+        """Record how the provider says a prediction stands, for people who ask from elsewhere."""
+        with self._database.write() as connection:
+            self._change(connection, claim, known_of(prediction))
 
     def write_progress(self, claim: Claim, fraction: float) -> None:
         """Record how far the work is, for people who ask from elsewhere."""
@@ -224,10 +259,10 @@ class Purchases:
         with self._database.write() as connection:
             add_artifact(connection, made)
             if failed is None or not has_output(connection, claim.request_key):
-                self._set_output(connection, claim.request_key, made)
+                set_output(connection, claim.request_key, made)
             state = PurchaseState.SUCCEEDED
             if failed is not None:
-                paid = self._cost(connection, claim) > 0
+                paid = cost_so_far(connection, claim.request_key) > 0
                 state = PurchaseState.FAILED_PAID if paid else PurchaseState.FAILED_FREE
             values = {
                 "state": state,
@@ -237,10 +272,17 @@ class Purchases:
                 "error": json.dumps(failed.as_dict(), ensure_ascii=False) if failed else None,
             }
             self._change(connection, claim, values)
-            self._close_interest(connection, claim.request_key)
+            close_interest(connection, claim.request_key)
 
     def write_failed(
-        self, claim: Claim, token: str | None, error: MediaAssetsError, *, outcome: str, cost_micro_usd: int = 0
+        self,
+        claim: Claim,
+        token: str | None,
+        error: MediaAssetsError,
+        *,
+        outcome: str,
+        settlement: Settlement | None = None,
+        duration_s: float | None = None,
     ) -> None:
         """Record a failure before any output was had, and settle what it cost.
 
@@ -249,7 +291,8 @@ class Purchases:
             token: The attempt's; None when none was begun.
             error: What happened; its ``billed`` decides whether the purchase failed free or paid.
             outcome: The attempt's outcome; ``interrupted`` leaves the purchase to be claimed again.
-            cost_micro_usd: What is billed all the same.
+            settlement: What is billed all the same.
+            duration_s: How long it took to fail.
         """
         state = PurchaseState.FAILED_PAID if error.billed is Billed.YES else PurchaseState.FAILED_FREE
         values: dict[str, Any] = {"error": json.dumps(error.as_dict(), ensure_ascii=False)}
@@ -258,19 +301,29 @@ class Purchases:
             failed_before = claim.found in {PurchaseState.FAILED_PAID, PurchaseState.FAILED_FREE}
             state = claim.found if failed_before and claim.found is not None else PurchaseState.CANCELED
             values = {} if failed_before else values
+        paid = settlement or Settlement()
+        values |= paid.as_columns() | ({} if duration_s is None else {"duration_s": duration_s})
         with self._database.write() as connection:
-            cost = sa.func.coalesce(purchase.c.cost_micro_usd, 0) + cost_micro_usd
+            cost = sa.func.coalesce(purchase.c.cost_micro_usd, 0) + paid.cost_micro_usd
             self._change(connection, claim, {"state": state, "cost_micro_usd": cost, **values})
-            self._close_attempt(connection, token, outcome, None)
-            budgets.settle(connection, request_key=claim.request_key, cost_micro_usd=cost_micro_usd)
-            self._close_interest(connection, claim.request_key)
+            close_attempt(connection, token, outcome, http_status=getattr(error, "http_status", None))
+            budgets.settle(connection, request_key=claim.request_key, cost_micro_usd=paid.cost_micro_usd)
+            close_interest(connection, claim.request_key)
+
+    def write_lost(self, claim: Claim, error: MediaAssetsError, settlement: Settlement | None = None) -> None:
+        """Record that a finished, paid output can no longer be had; settle it if that was not done."""
+        record = json.dumps(error.as_dict(), ensure_ascii=False)
+        with self._database.write() as connection:
+            settled = self._settled(connection, settlement=settlement, claim=claim)
+            self._change(connection, claim, settled | {"state": PurchaseState.LOST_OUTPUT, "error": record})
+            close_interest(connection, claim.request_key)
 
     def write_unknown(self, claim: Claim, error: MediaAssetsError, *, token: str | None = None) -> None:
         """Record that the submission's outcome cannot be known; its reservation stays."""
         with self._database.write() as connection:
             record = json.dumps(error.as_dict(), ensure_ascii=False)
             self._change(connection, claim, {"state": PurchaseState.UNKNOWN, "error": record})
-            self._close_attempt(connection, token, "ambiguous", None)
+            close_attempt(connection, token, "ambiguous", http_status=getattr(error, "http_status", None))
 
     def release_dead(self) -> int:
         """Give back what dead processes had claimed and never sent; return how many purchases that were."""
@@ -292,41 +345,11 @@ class Purchases:
         with self._database.write() as connection:
             self._change(connection, claim, {"state": PurchaseState.SUCCEEDED, "progress": 1.0})
             budgets.settle(connection, request_key=claim.request_key, cost_micro_usd=0)
-            self._close_interest(connection, claim.request_key)
+            close_interest(connection, claim.request_key)
 
     def leave(self, claim: Claim) -> None:
         """Let go of the claim in this process; the row says how far it came."""
         self._owner.leave(claim.request_key)
-
-    def get(self, request_key: str) -> PurchaseRow | None:
-        """Return one purchase by its whole request key."""
-        with self._database.read() as connection:
-            return find_row(connection, request_key)
-
-    def get_many(self, request_keys: Collection[str]) -> dict[str, PurchaseRow]:
-        """Return the purchases that there are under these keys."""
-        with self._database.read() as connection:
-            rows = connection.execute(WITH_OUTPUT.where(purchase.c.request_key.in_(request_keys)))
-            return {row.request_key: as_row(row) for row in rows}
-
-    def search(self, *, prompt_key: str | None = None, key_prefix: str | None = None) -> list[PurchaseRow]:
-        """Return purchases, oldest first, optionally of one prompt or whose key starts so."""
-        which: list[sa.ColumnElement[bool]] = []
-        if prompt_key is not None:
-            of_prompt = sa.select(step.c.request_key).where(step.c.prompt_key == prompt_key)
-            which.append(sa.or_(purchase.c.prompt_key == prompt_key, purchase.c.request_key.in_(of_prompt)))
-        if key_prefix is not None:
-            which.append(purchase.c.request_key.startswith(key_prefix, autoescape=True))
-        with self._database.read() as connection:
-            rows = connection.execute(WITH_OUTPUT.where(*which).order_by(purchase.c.created_at))
-            return [as_row(row) for row in rows]
-
-    def attempts(self, request_key: str) -> list[dict[str, Any]]:
-        """Return every attempt of one purchase, without its token."""
-        shown = (column for column in attempt.c if column.name != "token")
-        with self._database.read() as connection:
-            rows = connection.execute(sa.select(*shown).filter_by(request_key=request_key).order_by(attempt.c.n))
-            return [dict(row._mapping) for row in rows]  # noqa: SLF001 - SQLAlchemy's public name for it
 
     def _change(
         self,
@@ -345,30 +368,3 @@ class Purchases:
             message = "another process took this purchase over; run again to use what it makes."
             raise PurchaseLostError(message, request_key=claim.request_key)
         return result
-
-    def _cost(self, connection: sa.Connection, claim: Claim) -> int:
-        cost = sa.select(purchase.c.cost_micro_usd).where(purchase.c.request_key == claim.request_key)
-        return connection.execute(cost).scalar_one() or 0
-
-    def _close_attempt(
-        self, connection: sa.Connection, token: str | None, outcome: str, prediction_id: str | None
-    ) -> None:
-        if token is not None:
-            connection.execute(
-                sa.update(attempt)
-                .where(attempt.c.token == token)
-                .values(replied_at=utc_now(), outcome=outcome, prediction_id=prediction_id)
-            )
-
-    def _close_interest(self, connection: sa.Connection, request_key: str) -> None:
-        connection.execute(
-            sa.update(interest)
-            .where(interest.c.request_key == request_key, interest.c.until.is_(None))
-            .values(until=utc_now())
-        )
-
-    def _set_output(self, connection: sa.Connection, request_key: str, made: Artifact) -> None:
-        connection.execute(sa.delete(output).where(output.c.request_key == request_key))
-        connection.execute(sa.insert(output).values(request_key=request_key, idx=0, sha256=made.sha256))
-        # A free file that was made again may have other bytes; what was made from it stays valid under its key.
-        connection.execute(sa.update(step).where(step.c.request_key == request_key).values(sha256=made.sha256))

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from media_assets.artifact import Artifact, MediaInfo
 from media_assets.catalog import Recovery
 from media_assets.ledger.database import utc_now
-from media_assets.ledger.schema import artifact, output, purchase
+from media_assets.ledger.schema import artifact, attempt, interest, output, purchase, step
 from media_assets.request import GenerationRequest
 
 
@@ -54,7 +54,14 @@ class PurchaseRow:
     attempts: int
     estimate_micro_usd: int
     cost_micro_usd: int | None
+    reported: dict[str, str]
+    """What the provider says it used, in its own units."""
+    price_from: str | None
+    """Day of the price row that the cost was reckoned with."""
     prediction_id: str | None
+    remote_state: str | None
+    urls: dict[str, str]
+    """Where to ask on about the prediction."""
     progress: float | None
     duration_s: float | None
     notes: tuple[str, ...]
@@ -102,7 +109,11 @@ def as_row(row: sa.Row[Any]) -> PurchaseRow:
         attempts=row.attempts,
         estimate_micro_usd=row.estimate_micro_usd,
         cost_micro_usd=row.cost_micro_usd,
+        reported=json.loads(row.reported or "{}"),
+        price_from=row.price_from,
         prediction_id=row.prediction_id,
+        remote_state=row.remote_state,
+        urls=json.loads(row.urls or "{}"),
         progress=row.progress,
         duration_s=row.duration_s,
         notes=tuple(json.loads(row.notes or "[]")),
@@ -162,3 +173,54 @@ def add_artifact(connection: sa.Connection, made: Artifact) -> None:
                 created_at=utc_now(),
             )
         )
+
+
+def set_output(connection: sa.Connection, request_key: str, made: Artifact) -> None:
+    """Record which file a purchase brought, in place of an earlier one."""
+    connection.execute(sa.delete(output).where(output.c.request_key == request_key))
+    connection.execute(sa.insert(output).values(request_key=request_key, idx=0, sha256=made.sha256))
+    # A free file that was made again may have other bytes; what was made from it stays valid under its key.
+    connection.execute(sa.update(step).where(step.c.request_key == request_key).values(sha256=made.sha256))
+
+
+def cost_so_far(connection: sa.Connection, request_key: str) -> int:
+    """Return what a purchase has cost, in micro-USD."""
+    cost = sa.select(purchase.c.cost_micro_usd).where(purchase.c.request_key == request_key)
+    return connection.execute(cost).scalar_one() or 0
+
+
+def close_attempt(
+    connection: sa.Connection,
+    token: str | None,
+    outcome: str,
+    *,
+    prediction_id: str | None = None,
+    http_status: int | None = None,
+) -> None:
+    """Record how one submission ended."""
+    if token is not None:
+        connection.execute(
+            sa.update(attempt)
+            .where(attempt.c.token == token)
+            .values(replied_at=utc_now(), outcome=outcome, prediction_id=prediction_id, http_status=http_status)
+        )
+
+
+def add_interest(connection: sa.Connection, request: GenerationRequest, plan_id: str) -> None:
+    """Record that a plan wants a purchase."""
+    mine = (interest.c.request_key == request.key) & (interest.c.plan_id == plan_id)
+    if connection.execute(sa.select(interest.c.since).where(mine)).first() is None:
+        connection.execute(
+            sa.insert(interest).values(
+                request_key=request.key, plan_id=plan_id, step=str(request.step), since=utc_now()
+            )
+        )
+
+
+def close_interest(connection: sa.Connection, request_key: str) -> None:
+    """Record that nobody waits for a purchase any more."""
+    connection.execute(
+        sa.update(interest)
+        .where(interest.c.request_key == request_key, interest.c.until.is_(None))
+        .values(until=utc_now())
+    )

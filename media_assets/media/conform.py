@@ -5,6 +5,7 @@ identified by: raise it whenever equal input would give visibly or audibly diffe
 """
 
 import io
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +15,10 @@ from media_assets.artifact import MediaKind
 from media_assets.errors import ConformError
 from media_assets.media._ffmpeg import THREADS, graph_arguments, graph_input, run_ffmpeg
 from media_assets.media.probe import opened_image, probe
-from media_assets.media.sniff import DEMUXERS
+from media_assets.media.recipes import RECIPE_VERSION, ImageRecipe, kept_ratio
+from media_assets.media.sniff import DEMUXERS, EXTENSIONS
 from media_assets.media.work import Work
-
-RECIPE_VERSION = 1
+from media_assets.request import InputRef
 
 _SAVE_OPTIONS: dict[str, dict[str, Any]] = {
     "image/png": {"format": "PNG", "compress_level": 6},
@@ -30,7 +31,12 @@ _RATES_HZ = (8_000, 192_000)
 
 
 def conform_image(
-    source: Path, target: Path, *, size_px: tuple[int, int] | None, mime: str = "image/png"
+    source: Path,
+    target: Path,
+    *,
+    size_px: tuple[int, int] | None,
+    mime: str = "image/png",
+    max_bytes: int | None = None,
 ) -> dict[str, object]:
     """Write ``source`` as the plain picture that every model takes: 8-bit sRGB, upright, opaque, no metadata.
 
@@ -42,13 +48,14 @@ def conform_image(
         target: The new file, whatever its name.
         size_px: Width and height to fill exactly; None keeps the size.
         mime: ``image/png``, ``image/jpeg`` or ``image/webp``.
+        max_bytes: The largest file that the model takes; None for any.
 
     Returns:
         The recipe: what was done, and how much of the picture's area was kept.
 
     Raises:
         ProbeError: ``source`` cannot be decoded.
-        ConformError: It is no image, or ``mime`` or ``size_px`` cannot be made.
+        ConformError: It is no image, or ``mime``, ``size_px`` or ``max_bytes`` cannot be made.
     """
     if mime not in _SAVE_OPTIONS:
         message = f"an image cannot be made {mime}: only {', '.join(_SAVE_OPTIONS)} can."
@@ -65,13 +72,16 @@ def conform_image(
     if min(wanted_px) < 1:
         message = f"an image cannot be made {wanted_px[0]} x {wanted_px[1]} pixels."
         raise ConformError(message)
-    kept = _kept_ratio(picture.size, wanted_px)
+    kept = kept_ratio(picture.size, wanted_px)
     if picture.size != wanted_px:
         picture = ImageOps.fit(picture, wanted_px, Image.Resampling.LANCZOS)
     options = _SAVE_OPTIONS[mime]
     buffer = io.BytesIO()
     # A fresh image has none of the source's metadata, which Pillow would otherwise write along.
     Image.frombytes("RGB", picture.size, picture.tobytes()).save(buffer, **options)
+    if max_bytes is not None and buffer.tell() > max_bytes:
+        message = f"as {mime} the picture has {buffer.tell()} bytes, and the model takes at most {max_bytes}."
+        raise ConformError(message)
     target.write_bytes(buffer.getvalue())
     return {
         "recipe": "image",
@@ -168,7 +178,37 @@ def _by_profile(image: Image.Image, profile: bytes | None) -> Image.Image | None
         return None
 
 
-def _kept_ratio(size_px: tuple[int, int], wanted_px: tuple[int, int]) -> float:
-    """Return the share of a picture's area that covering ``wanted_px`` leaves."""
-    shape, wanted = size_px[0] / size_px[1], wanted_px[0] / wanted_px[1]
-    return min(shape, wanted) / max(shape, wanted)
+def conformed(
+    inputs: Sequence[InputRef], files: Mapping[str, Path], scratch: Path
+) -> tuple[dict[str, Path], tuple[str, ...]]:
+    """Conform the files that a request builds on; blocking, and free.
+
+    Args:
+        inputs: The request's inputs, each with its recipe or none.
+        files: The file of each role.
+        scratch: Where conformed files are written.
+
+    Returns:
+        The file to send for each role, and what was done to it, for people.
+    """
+    made: dict[str, Path] = {}
+    notes = []
+    for ref in inputs:
+        source = files[ref.role]
+        if ref.recipe is None:
+            made[ref.role] = source
+            continue
+        recipe = ImageRecipe.parse(ref.recipe)
+        target = scratch / f"{source.stem[:16]}-conformed.{EXTENSIONS[recipe.mime]}"
+        facts = conform_image(source, target, size_px=recipe.size_px, mime=recipe.mime, max_bytes=recipe.max_bytes)
+        notes.append(_note(ref.role, facts))
+        made[ref.role] = target
+    return made, tuple(notes)
+
+
+def _note(role: str, facts: Mapping[str, object]) -> str:
+    before = f"{facts['source_width_px']}x{facts['source_height_px']} {facts['source_mime']}"
+    after = f"{facts['width_px']}x{facts['height_px']} {facts['mime']}"
+    kept = facts["kept_ratio"]
+    cut = f", {kept:.0%} of it kept" if isinstance(kept, float) and kept < 1 else ""
+    return f"{role} conformed from {before} to {after}{cut}"

@@ -8,11 +8,15 @@ import unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from media_assets.artifact import MediaInfo, MediaKind
 from media_assets.errors import JudgeError, ProbeError
 from media_assets.media.probe import decode_check
 from media_assets.media.sniff import HEAD_BYTES, has_index_first, sniff
+
+if TYPE_CHECKING:
+    from media_assets.media.sample import Motion
 
 MIN_SIDE_PX = 512
 MIN_CLIP_S = 1.0
@@ -110,6 +114,7 @@ def judge_video(
     requested_size_px: tuple[int, int] | None,
     requested_duration_s: float | None,
     check_motion: bool,
+    min_clip_s: float = MIN_CLIP_S,
 ) -> Verdict:
     """Judge a clip: decodable to its end, long enough, near what was requested, not black, and moving.
 
@@ -119,6 +124,7 @@ def judge_video(
         requested_size_px: Width and height; None when the model had no choice.
         requested_duration_s: The clip's wanted length; None when the model had no choice.
         check_motion: Whether a clip that stands still is a fault.
+        min_clip_s: A shorter clip is refused.
     """
     from media_assets.media.sample import video_motion  # noqa: PLC0415 - brings numpy and PyAV
 
@@ -127,7 +133,7 @@ def judge_video(
     problems = _size_problems(info, requested_size_px)
     duration_s = info.video_duration_s or 0.0
     numbers = {**_size_numbers(info), "duration_s": duration_s}
-    problems += _length_problems(duration_s, requested_duration_s)
+    problems += _length_problems(duration_s, requested_duration_s, min_clip_s)
     try:
         motion = video_motion(path, info)
         if motion.ends_s is None:
@@ -150,7 +156,7 @@ def judge_video(
         problems.append(f"its picture ends at {motion.ends_s:.2f} s of {duration_s:.2f} s")
     if black_ratio >= _BLACK_SHARE:
         problems.append("it is black: a provider's content filter may have emptied it")
-    elif check_motion and count > 1 and motion.frozen_s >= _FROZEN_SHARE * motion.sampled_s:
+    elif check_motion and _is_frozen(motion, duration_s):
         problems.append("nothing in it moves")
     return _verdict(problems, numbers)
 
@@ -251,6 +257,13 @@ def _kind_problems(path: Path, info: MediaInfo, wanted: MediaKind) -> list[str]:
     return problems
 
 
+def _is_frozen(motion: "Motion", duration_s: float) -> bool:
+    if len(motion.looks) == 1:
+        # A single picture, shown for long enough that there should have been another sample.
+        return duration_s >= MIN_CLIP_S
+    return motion.frozen_s >= _FROZEN_SHARE * motion.sampled_s
+
+
 def _size(info: MediaInfo) -> str:
     return f"{info.width_px} x {info.height_px} px"
 
@@ -271,10 +284,10 @@ def _size_problems(info: MediaInfo, requested_px: tuple[int, int] | None) -> lis
     return []
 
 
-def _length_problems(duration_s: float, requested_s: float | None) -> list[str]:
+def _length_problems(duration_s: float, requested_s: float | None, shortest_s: float) -> list[str]:
     problems = []
-    if duration_s < MIN_CLIP_S:
-        problems.append(f"it lasts {duration_s:.2f} s; at least {MIN_CLIP_S:g} s are needed")
+    if duration_s < shortest_s:
+        problems.append(f"it lasts {duration_s:.2f} s; at least {shortest_s:g} s are needed")
     if requested_s is not None:
         allowed_s = max(_LENGTH_TOLERANCE_S, _LENGTH_TOLERANCE * requested_s)
         if abs(duration_s - requested_s) > allowed_s:

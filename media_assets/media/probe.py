@@ -7,6 +7,7 @@ process with limits. Whether a file is *good enough* is decided in ``judge``; wh
 
 import contextlib
 import math
+import resource
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -108,6 +109,9 @@ def opened_image(path: Path, mime: str) -> Iterator["Image"]:
     # Pillow costs 40 ms to import: only who touches pictures pays.
     from PIL import Image, UnidentifiedImageError  # noqa: PLC0415
 
+    if mime == "image/webp":
+        # Otherwise Pillow would load all its 45 readers to find this one: 110 ms.
+        from PIL import WebPImagePlugin  # noqa: F401, PLC0415
     try:
         with Image.open(path, formats=[_PILLOW_FORMATS[mime]]) as image:
             if image.width * image.height > MAX_PIXELS:
@@ -116,11 +120,14 @@ def opened_image(path: Path, mime: str) -> Iterator["Image"]:
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         message = f"{path.name} announces more pixels than the {MAX_PIXELS:,} that are accepted."
         raise ProbeError(message) from error
+    except MemoryError as error:
+        raise ProbeError(needs_too_much(path)) from error
     except UnidentifiedImageError as error:
         message = f"{path.name} begins like {mime} but is not one: it is damaged."
         raise ProbeError(message) from error
     except (OSError, SyntaxError, ValueError) as error:
-        message = f"{path.name} ({mime}) is damaged or cut short: {error}."
+        doubt = f", or {_too_much_memory()}" if _is_perhaps_memory(error) else ""
+        message = f"{path.name} ({mime}) is damaged or cut short{doubt}: {error}."
         raise ProbeError(message) from error
 
 
@@ -142,9 +149,28 @@ def opened_streams(path: Path, mime: str) -> Iterator["InputContainer"]:
             metadata_errors="replace",
         ) as container:
             yield container
+    except MemoryError as error:
+        raise ProbeError(needs_too_much(path)) from error
     except av.FFmpegError as error:
         message = f"{path.name} ({mime}) is damaged or cut short: {error.strerror}."
         raise ProbeError(message) from error
+
+
+def needs_too_much(path: Path) -> str:
+    """Say that a file could not be decoded within the memory this process may use."""
+    return f"{path.name} {_too_much_memory()} to be decoded: it is not built on."
+
+
+def _too_much_memory() -> str:
+    limit_bytes = resource.getrlimit(resource.RLIMIT_AS)[0]
+    allowed = "there is" if limit_bytes == resource.RLIM_INFINITY else f"{limit_bytes >> 20} MB"
+    return f"needed more memory than {allowed}"
+
+
+def _is_perhaps_memory(error: Exception) -> bool:
+    """Whether Pillow uses the same words for a damaged file and for one it has no memory for."""
+    is_limited = resource.getrlimit(resource.RLIMIT_AS)[0] != resource.RLIM_INFINITY
+    return is_limited and str(error).startswith(("broken data stream", "could not create decoder"))
 
 
 def _too_many_pixels(path: Path, width_px: int, height_px: int) -> str:
@@ -175,6 +201,10 @@ def _probe_streams(path: Path, mime: str, size_bytes: int) -> MediaInfo:
         if picture is None and sound is None:
             message = f"{path.name} ({mime}) holds neither a picture nor a sound."
             raise ProbeError(message)
+        for name, stream in (("picture", picture), ("sound", sound)):
+            if stream is not None and stream.codec_context is None:
+                message = f"{path.name} ({mime}) is damaged or unknown: nothing here can decode its {name}."
+                raise ProbeError(message)
         if picture is not None and picture.width * picture.height > MAX_PIXELS:
             raise ProbeError(_too_many_pixels(path, picture.width, picture.height))
         lengths_s = _lengths_s(path, container, mime, size_bytes)

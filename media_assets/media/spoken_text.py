@@ -197,10 +197,10 @@ def speakable_sentences(script: str) -> list[str]:
 
 
 def unspeakable(script: str) -> str | None:
-    """Return why the local voice cannot speak ``script`` and what to do, or None when it can."""
+    """Return why a voice of Latin letters cannot speak ``script`` and what to do, or None when it can."""
     _, foreign = _fold(script)
     if foreign:
-        return f"the local voice reads English letters (accents are fine), not {_named(foreign)}. {_OFFER}"
+        return f"the voice reads English letters (accents are fine), not {_named(foreign)}. {_OFFER}"
     if not speakable_sentences(script):
         return f"the script has nothing to say: no letter and no digit. {_OFFER}"
     return None

@@ -5,16 +5,39 @@ environment, so its tests are tables of values. Sending, retrying, polling and d
 ``providers/transport/``. What a provider does not offer, its adapter answers with None.
 """
 
+import json
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass, field
+from enum import StrEnum
 from pathlib import Path
 from typing import Any, ClassVar
 
+from media_assets.errors import PurchaseError, UnexpectedResponseError
 from media_assets.media.work import Work
 from media_assets.prediction import Prediction
 from media_assets.prompt import Scalar
 from media_assets.request import GenerationRequest
+
+
+class Asked(StrEnum):
+    """What a call was for: the same status code means different things."""
+
+    SUBMIT = "submit"
+    STATUS = "status"
+    RESULT = "result"
+    CANCEL = "cancel"
+    UPLOAD = "upload"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Part:
+    """One part of a multipart body."""
+
+    name: str
+    content: bytes
+    content_type: str
+    filename: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,8 +46,47 @@ class HttpCall:
 
     method: str
     url: str
+    """Absolute. The key is sent only where its scheme, host and port are those of the adapter's own base URLs."""
     json_body: Mapping[str, Any] | None = None
+    content: bytes | None = None
+    """A raw body, with its type in ``headers``."""
+    parts: tuple[Part, ...] = ()
+    """A multipart body; at most one of the three is set."""
     headers: Mapping[str, str] = field(default_factory=dict)
+    with_key: bool = True
+    """False for a call that carries its own credentials, such as an upload by token."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class HttpReply:
+    """One HTTP reply, read to its end."""
+
+    status: int
+    headers: Mapping[str, str]
+    """Names in lower case."""
+    body: bytes
+
+    def json(self) -> Any:
+        """Return the parsed body, or None where it is no JSON."""
+        try:
+            return json.loads(self.body)
+        except (ValueError, RecursionError):
+            return None
+
+    @property
+    def is_success(self) -> bool:
+        """Whether the status is a 2xx."""
+        return 200 <= self.status < 300  # noqa: PLR2004 - what HTTP calls success
+
+
+@dataclass(frozen=True, kw_only=True)
+class InputFile:
+    """A file that a request builds on, as it is sent to a provider."""
+
+    content: bytes
+    mime: str
+    filename: str
+    """Made by us: digest and extension."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,18 +124,56 @@ class Adapter(ABC):
     name: ClassVar[str]
     key_env: ClassVar[str | None] = None
     """The environment variable that holds the key; None when none is needed."""
+    output_hosts: ClassVar[tuple[str, ...]] = ()
+    """Where outputs may be downloaded from: ``host``, or ``*.host`` for its subdomains."""
+    sends_key_with_downloads: ClassVar[bool] = False
+    """Whether a download from an allowed host carries the key."""
+    data_uri_max_bytes: ClassVar[int] = 0
+    """Inputs up to this size are sent inside the request; larger ones are uploaded first."""
+
+    @property
+    def base_urls(self) -> tuple[str, ...]:
+        """Where this provider is asked; a key goes nowhere else."""
+        return ()
 
     @abstractmethod
-    def submit_call(self, request: GenerationRequest) -> HttpCall | LocalCall:
-        """Return the call that starts the work. **Costs money**: sending it is the purchase."""
+    def submit_call(
+        self, request: GenerationRequest, *, inputs: Mapping[str, str], run_deadline_s: float
+    ) -> HttpCall | LocalCall:
+        """Return the call that starts the work. **Costs money**: sending it is the purchase.
+
+        Args:
+            request: What to ask for. A parameter named ``a.b`` is the field ``b`` of the object ``a``.
+            inputs: URL or ``data:`` URI of each input file, by the model's own parameter name.
+            run_deadline_s: Seconds after which the provider is asked to give up, where it can be asked.
+        """
 
     @abstractmethod
-    def parse(self, reply: Any) -> Prediction:
-        """Read the reply to a submit or a status call.
+    def parse(self, reply: Any, asked: Asked, prediction: Prediction | None = None) -> Prediction:
+        """Read a reply (for HTTP: a 2xx) to a submit, status, result or cancel call.
+
+        Args:
+            reply: An ``HttpReply``, or what a local model returned.
+            asked: What the call was for.
+            prediction: What was known before; None for a submit.
+
+        Returns:
+            The prediction as it stands now. A failed one carries its ``failure``.
 
         Raises:
-            UnexpectedResponseError: A field is missing or a state is new to us; the prediction id is kept.
+            UnexpectedResponseError: A field is missing or has another type; the prediction id is kept.
         """
+
+    def parse_error(self, reply: HttpReply, asked: Asked, prediction: Prediction | None = None) -> PurchaseError:
+        """Read a reply that is not a 2xx.
+
+        A ``ProviderUnavailableError`` or ``RateLimitedError`` says that the same GET may be sent again. What a status
+        code means for a submit's outcome is decided by the transport: 408, 409 and 5xx are never taken as unsent.
+        """
+        del asked
+        known = prediction.id if prediction else None
+        message = f"{self.name} answered with status {reply.status}"
+        return UnexpectedResponseError(message, provider=self.name, prediction_id=known)
 
     def auth_headers(self, api_key: str) -> Mapping[str, str]:
         """Return the headers that carry the key."""
@@ -81,7 +181,7 @@ class Adapter(ABC):
         return {}
 
     def status_call(self, prediction: Prediction) -> HttpCall | None:
-        """Return the call that asks how a prediction stands."""
+        """Return the call that asks how a prediction stands; None where a submit's reply is all there is."""
         del prediction
         return None
 
@@ -93,4 +193,12 @@ class Adapter(ABC):
     def cancel_call(self, prediction: Prediction) -> HttpCall | None:
         """Return the call that asks to cancel."""
         del prediction
+        return None
+
+    def upload(self, file: InputFile) -> Generator[HttpCall, HttpReply, str] | None:
+        """Return the free calls that bring an input to the provider: it yields calls, is sent replies, returns the URL.
+
+        None where the provider takes no files.
+        """
+        del file
         return None

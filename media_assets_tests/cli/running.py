@@ -20,10 +20,10 @@ from media_assets.cli import run
 
 PROGRAM = (sys.executable, "-c", "from media_assets.cli import main; main()")
 
-CHEAP = {"size_px": "512x512", "clip_s": 1, "params": {"video": {"fps": 1}}}
+CHEAP = {"size_px": "512x512", "clip_s": 1, "params": {"video": {"fps": 2}}}
 """Fields of a prompt whose film is made in a moment: one frame, no voice."""
 
-CHEAP_OPTIONS = ("--size", "512x512", "--clip-s", "1", "--set", "video.fps=1")
+CHEAP_OPTIONS = ("--size", "512x512", "--clip-s", "1", "--set", "video.fps=2")
 
 
 @dataclass(frozen=True)

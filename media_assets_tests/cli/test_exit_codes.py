@@ -18,7 +18,7 @@ from media_assets.errors import (
     Rerun,
     UnknownOutcomeError,
 )
-from media_assets.ledger.purchases import Claim
+from media_assets.ledger.claims import Claim
 from media_assets.ledger.schema import budget
 from media_assets.prompt import Prompt
 from media_assets.steps import draft_image

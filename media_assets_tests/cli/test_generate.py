@@ -11,7 +11,8 @@ from media_assets_tests.cli.running import CHEAP_OPTIONS, Cli, write_prompts
 
 _STEPS = ["image", "video", "audio", "merged"]
 _STEP_FIELDS = {
-    "step", "provider", "model", "cost_usd", "spent_usd", "estimate_usd", "duration_s", "attempts", "cached",
+    "step", "provider", "model", "cost_usd", "spent_usd", "estimate_usd", "reported", "price_from",
+    "duration_s", "attempts", "cached",
     "degraded", "reason", "notes", "request_key", "prediction_id", "artifact",
 }  # fmt: skip
 _PURCHASE_FIELDS = {
@@ -161,9 +162,9 @@ def test_one_bad_prompt_refuses_the_whole_file(cli: Cli, tmp_path: Path) -> None
         ("odd", None, "PlanError"),
     ]
     assert "silly, odd" in told[0]["error"]["message"]
-    assert "Did you mean local:ken-burns?" in told[1]["error"]["message"]
+    assert "Did you mean local:ken-burns" in told[1]["error"]["message"]
     assert "Did you mean fps" in told[2]["error"]["message"]
-    assert "Did you mean local:ken-burns?" in ended.err
+    assert "Did you mean local:ken-burns" in ended.err
     assert "Did you mean fps" in ended.err
     assert cli("ledger", "list", "--json").out == ""
 

@@ -13,7 +13,7 @@ from media_assets.catalog import Recovery
 from media_assets.errors import BudgetExceededError, RequestRejectedError, UnknownOutcomeError
 from media_assets.ledger import Ledger, open_ledger
 from media_assets.ledger.budgets import Cap
-from media_assets.ledger.purchases import Claim
+from media_assets.ledger.claims import Claim, Settlement
 from media_assets.ledger.schema import budget
 from media_assets.prediction import Prediction, State
 from media_assets.prompt import Step
@@ -44,7 +44,7 @@ def _claim(ledger: Ledger, plan_id: str, **more: Any) -> Claim:
 
 def _settle(ledger: Ledger, claim: Claim, usd: str) -> None:
     token = ledger.purchases.write_intent(claim)
-    ledger.purchases.write_submitted(claim, token, _PREDICTION, cost_micro_usd=int(Decimal(usd) * _USD))
+    ledger.purchases.write_submitted(claim, token, _PREDICTION, Settlement(cost_micro_usd=int(Decimal(usd) * _USD)))
 
 
 def _budget(ledger: Ledger) -> tuple[str, str, bool]:

@@ -20,7 +20,8 @@ from media_assets.errors import (
     UnknownOutcomeError,
 )
 from media_assets.ledger import Ledger, open_ledger
-from media_assets.ledger.purchases import Busy, Claim, Purchases
+from media_assets.ledger.claims import Busy, Claim, Settlement
+from media_assets.ledger.purchases import Purchases
 from media_assets.ledger.rows import PurchaseRow, PurchaseState
 from media_assets.ledger.schema import metadata
 from media_assets.prediction import Prediction, State
@@ -78,9 +79,9 @@ def _bring_to(ledger: Ledger, state: PurchaseState, recovery: Recovery = Recover
         return claim
     token = purchases.write_intent(claim)
     if state in {S.DONE, S.SUCCEEDED, S.FAILED_PAID}:
-        purchases.write_submitted(claim, token, _PREDICTION, cost_micro_usd=_PRICE)
+        purchases.write_submitted(claim, token, _PREDICTION, Settlement(cost_micro_usd=_PRICE))
     endings: dict[PurchaseState, Callable[[], None]] = {
-        S.SUBMITTED: lambda: purchases.write_submitted(claim, token, _PREDICTION, cost_micro_usd=None),
+        S.SUBMITTED: lambda: purchases.write_submitted(claim, token, _PREDICTION),
         S.SUCCEEDED: lambda: _store(purchases, claim),
         S.FAILED_PAID: lambda: _store(purchases, claim, failed=_BLACK),
         S.FAILED_FREE: lambda: purchases.write_failed(claim, token, _REFUSED, outcome="rejected"),
@@ -102,7 +103,7 @@ def test_a_new_purchase_is_written_down_as_it_was_asked_for(ledger: Ledger) -> N
     claim = _claimed(ledger)
 
     row = _row(ledger)
-    assert (claim.fence, claim.found, claim.prediction_id) == (1, None, None)
+    assert (claim.fence, claim.found, (claim.prediction and claim.prediction.id)) == (1, None, None)
     assert row.request() == some_request()
     assert (row.state, row.attempts, row.estimate_micro_usd, row.cost_micro_usd) == (S.RESERVED, 0, _PRICE, None)
     assert (row.prompt_key, row.owner, row.artifact) == ("a", ledger.owner.id, None)
@@ -141,7 +142,7 @@ def test_a_free_purchase_of_a_dead_owner_is_begun_again(ledger: Ledger, other: L
 
     claim = _claimed(other, Recovery.FREE)
 
-    assert (claim.found, claim.fence, claim.prediction_id) == (state, first.fence + 1, None)
+    assert (claim.found, claim.fence, (claim.prediction and claim.prediction.id)) == (state, first.fence + 1, None)
     assert (_row(other).state, _row(other).owner) == (S.RESERVED, other.owner.id)
 
 
@@ -154,7 +155,7 @@ def test_a_paid_purchase_of_a_dead_owner_keeps_its_state(ledger: Ledger, other: 
     claim = _claimed(other)
 
     assert (claim.found, claim.fence) == (state, first.fence + 1)
-    assert claim.prediction_id == ("p-1" if state in {S.SUBMITTED, S.DONE} else None)
+    assert (claim.prediction and claim.prediction.id) == ("p-1" if state in {S.SUBMITTED, S.DONE} else None)
     assert (_row(other).state, _row(other).owner) == (state, other.owner.id)
 
 
@@ -228,7 +229,7 @@ def test_a_free_file_judged_bad_failed_free(ledger: Ledger) -> None:
     """FAILED_PAID would send people looking for money that was never spent."""
     claim = _claimed(ledger, Recovery.FREE)
     token = ledger.purchases.write_intent(claim)
-    ledger.purchases.write_submitted(claim, token, _PREDICTION, cost_micro_usd=0)
+    ledger.purchases.write_submitted(claim, token, _PREDICTION, Settlement(cost_micro_usd=0))
 
     _store(ledger.purchases, claim, failed=_BLACK)
 
@@ -241,7 +242,9 @@ def test_a_remake_puts_the_new_bytes_under_the_old_key(ledger: Ledger) -> None:
     remade = Artifact(sha256="cd" * 32, info=_MADE.info)
     claim = _claimed(ledger, Recovery.FREE, remake=True)
     token = ledger.purchases.write_intent(claim)
-    ledger.purchases.write_submitted(claim, token, Prediction(id="p-2", state=State.SUCCEEDED), cost_micro_usd=0)
+    ledger.purchases.write_submitted(
+        claim, token, Prediction(id="p-2", state=State.SUCCEEDED), Settlement(cost_micro_usd=0)
+    )
 
     ledger.purchases.write_stored(claim, remade, duration_s=1, failed=None)
 
@@ -272,8 +275,8 @@ def _everything(ledger: Ledger) -> dict[str, list[Any]]:
     "write",
     [
         lambda purchases, claim: purchases.write_intent(claim),
-        lambda purchases, claim: purchases.write_submitted(claim, "t", _PREDICTION, cost_micro_usd=None),
-        lambda purchases, claim: purchases.write_submitted(claim, "t", _PREDICTION, cost_micro_usd=5),
+        lambda purchases, claim: purchases.write_submitted(claim, "t", _PREDICTION),
+        lambda purchases, claim: purchases.write_submitted(claim, "t", _PREDICTION, Settlement(cost_micro_usd=5)),
         lambda purchases, claim: purchases.write_progress(claim, 0.5),
         _store,
         lambda purchases, claim: _store(purchases, claim, failed=_BLACK),
@@ -338,7 +341,7 @@ def test_two_purchases_never_adopt_the_same_prediction(ledger: Ledger) -> None:
     token = ledger.purchases.write_intent(second)
 
     with pytest.raises(sa.exc.IntegrityError):
-        ledger.purchases.write_submitted(second, token, _PREDICTION, cost_micro_usd=None)
+        ledger.purchases.write_submitted(second, token, _PREDICTION)
 
 
 def test_a_failure_that_was_billed_is_not_recorded_as_free(ledger: Ledger) -> None:

@@ -1,38 +1,76 @@
-"""The only sender: runs the call an adapter made, and brings what it made to this machine.
+"""The only sender: runs the call an adapter made, waits for what comes of it, and brings it to this machine.
 
-Today that is local calls; the HTTP half joins it here with the first paid provider.
+One HTTP exchange is in ``wire.py``, where a URL may lead in ``addresses.py``, waiting in ``follow.py``, downloads in
+``download.py``. What a purchase does with all this is in ``purchase.py``.
 """
 
 import asyncio
+import contextlib
+import copy
 import os
-from collections.abc import Callable, Mapping
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import fields
+from datetime import UTC, datetime
 from pathlib import Path
-from weakref import WeakKeyDictionary
 
-from media_assets.errors import UnexpectedResponseError
-from media_assets.prediction import Prediction
-from media_assets.providers.base import Adapter, HttpCall
-from media_assets.providers.local import LocalAdapter
+import tenacity
+
+from media_assets.catalog import ModelSpec
+from media_assets.errors import (
+    Billed,
+    InsufficientCreditError,
+    KeyRejectedError,
+    MediaAssetsError,
+    ProviderUnavailableError,
+    PurchaseError,
+    RateLimitedError,
+    UnexpectedResponseError,
+    UnknownOutcomeError,
+)
+from media_assets.ledger.admission import Limits
+from media_assets.prediction import Prediction, State
+from media_assets.providers.base import Adapter, Asked, HttpCall, HttpReply, LocalCall
+from media_assets.providers.endpoints import Endpoints
+from media_assets.providers.registry import build_adapters
+from media_assets.providers.transport.addresses import Allowed, check_base_url, same_origin
+from media_assets.providers.transport.download import DownloadLimits, download
+from media_assets.providers.transport.follow import Following
+from media_assets.providers.transport.inputs import as_reference
 from media_assets.providers.transport.local_call import run_local_call
+from media_assets.providers.transport.options import TransportOptions
+from media_assets.providers.transport.places import Places
+from media_assets.providers.transport.retry_after import wait_s
+from media_assets.providers.transport.wire import ExchangeLimits, NotSentError, ReplyLostError, exchange
 from media_assets.request import GenerationRequest
 
-ADAPTERS: Mapping[str, Adapter] = {
-    "local": LocalAdapter(),
-}
-"""Name to adapter, alphabetical."""
+__all__ = ["Transport", "TransportOptions", "open_transport"]
+
+REFUSED = frozenset({400, 401, 402, 403, 404, 413, 415, 422, 429})
+"""Statuses of a submit that say: not accepted. Every other one leaves open whether work began, 503 included."""
+
+_READ_DEADLINE_S = 30.0
+"""For one poll, upload step or cancel; such calls are sent again."""
+_LONGEST_RETRY_AFTER_S = 600.0
 
 
 class Transport:
     """Sends, within limits on concurrency that all chains of an event loop share."""
 
-    def __init__(self, adapters: Mapping[str, Adapter] = ADAPTERS, *, local_concurrency: int | None = None) -> None:
-        self._adapters = adapters
+    def __init__(
+        self,
+        adapters: Mapping[str, Adapter] | None = None,
+        options: TransportOptions = TransportOptions(),  # noqa: B008
+    ) -> None:
+        self.options = options
+        self._adapters = build_adapters() if adapters is None else adapters
         # Local models keep a core busy each: more at once only makes all of them late.
-        self._local_concurrency = local_concurrency or os.cpu_count() or 1
+        self._local_concurrency = options.local_concurrency or os.cpu_count() or 1
         # Threads of their own, so that long work never keeps a ledger's short writes waiting for one.
         self._threads = ThreadPoolExecutor(self._local_concurrency, thread_name_prefix="local-model")
-        self._local: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Semaphore] = WeakKeyDictionary()
+        self._places = Places()
+        self._closed: dict[str, tuple[float, PurchaseError]] = {}
 
     def close(self) -> None:
         """End the threads of local models; nothing may be running any more."""
@@ -42,43 +80,244 @@ class Transport:
         """Return a provider's adapter."""
         return self._adapters[provider]
 
+    def missing_key(self, provider: str) -> str | None:
+        """Return the environment variable whose key is needed to ask ``provider`` and is not there."""
+        variable = self.adapter(provider).key_env
+        return None if variable is None or self.options.keys.get(provider) else variable
+
+    def limits(self, provider: str) -> Limits:
+        """Return how much a provider takes at once."""
+        return self.options.limits.get(provider, Limits())
+
+    @contextlib.asynccontextmanager
+    async def place(self, provider: str) -> AsyncIterator[None]:
+        """Hold a place at a provider, in the order of asking."""
+        size = self._local_concurrency if self._is_local(provider) else self.limits(provider).concurrency
+        async with self._places.take(provider, size):
+            yield
+
+    def _is_local(self, provider: str) -> bool:
+        return not self.adapter(provider).base_urls
+
+    def refused_lately(self, provider: str) -> PurchaseError | None:
+        """Return why a provider need not be asked: an empty account, or a refused key, a moment ago."""
+        until, error = self._closed.get(provider, (0.0, None))
+        return copy.copy(error) if time.monotonic() < until else None
+
+    async def prepare(self, request: GenerationRequest, spec: ModelSpec, inputs: Mapping[str, Path]) -> dict[str, str]:
+        """Bring a request's input files to its provider. Free.
+
+        Returns:
+            The reference of each, by the model's own parameter name.
+        """
+        adapter = self.adapter(request.provider)
+        if self._is_local(request.provider):
+            return {}
+
+        async def send(call: HttpCall) -> HttpReply:
+            reply = await self._send_again(adapter, call, Asked.UPLOAD, None, budget_s=spec.poll_error_budget_s)
+            if not reply.is_success:
+                raise adapter.parse_error(reply, Asked.UPLOAD)
+            return reply
+
+        return {spec.roles[role]: await as_reference(adapter, path, send) for role, path in inputs.items()}
+
     async def submit(
         self,
         request: GenerationRequest,
+        spec: ModelSpec,
         *,
         inputs: Mapping[str, Path],
+        references: Mapping[str, str],
         scratch: Path,
-        deadline_s: float,
         tell: Callable[[float], None],
-        before_sending: Callable[[], None],
     ) -> Prediction:
         """Send the call that spends, once. **Costs money** for every provider but ``local``.
 
         Args:
             request: What to ask for.
-            inputs: The files it builds on, by role.
+            spec: Its model.
+            inputs: The files it builds on, by role, for a local model.
+            references: What :meth:`prepare` returned.
             scratch: A folder of this purchase alone.
-            deadline_s: Seconds after which local work is given up.
             tell: Called with the fraction done, from any thread.
-            before_sending: Called right before the call leaves: until then, nothing was sent.
+
+        Raises:
+            ProviderUnavailableError: Provably not sent.
+            RateLimitedError: Refused for now.
+            RequestRejectedError: Refused for good.
+            UnknownOutcomeError: Sent, and what came of it is not known.
+            UnexpectedResponseError: Accepted or not, the answer could not be read.
         """
         adapter = self.adapter(request.provider)
-        call = adapter.submit_call(request)
-        if isinstance(call, HttpCall):
-            message = f"{request.provider} is asked over HTTP, which this version cannot send"
-            raise UnexpectedResponseError(message, provider=request.provider)
-        loop = asyncio.get_running_loop()
-        async with self._local.setdefault(loop, asyncio.Semaphore(self._local_concurrency)):
-            before_sending()
+        call = adapter.submit_call(request, inputs=references, run_deadline_s=spec.run_deadline_s)
+        if isinstance(call, LocalCall):
             reply = await run_local_call(
-                call, self._threads, inputs=inputs, scratch=scratch, deadline_s=deadline_s, tell=tell
+                call, self._threads, inputs=inputs, scratch=scratch, deadline_s=spec.run_deadline_s, tell=tell
             )
-        return adapter.parse(reply)
+            return adapter.parse(reply, Asked.SUBMIT)
+        return await self._submit_http(adapter, call, ExchangeLimits(deadline_s=spec.post_deadline_s))
 
-    async def fetch(self, prediction: Prediction) -> Path:
-        """Return a local file with the prediction's first output."""
-        for output in prediction.outputs:
-            if output.path is not None:
-                return output.path
-        message = f"prediction {prediction.id} succeeded without an output this version can fetch"
-        raise UnexpectedResponseError(message, prediction_id=prediction.id)
+    async def _submit_http(self, adapter: Adapter, call: HttpCall, limits: ExchangeLimits) -> Prediction:
+        try:
+            reply = await exchange(call, headers=self._headers(adapter, call), limits=limits)
+        except NotSentError as error:
+            message = f"{adapter.name} could not be reached: {error}. Nothing was sent."
+            raise ProviderUnavailableError(message, provider=adapter.name) from error
+        except ReplyLostError as error:
+            raise _unknown(adapter, str(error)) from error
+        if reply.is_success:
+            return _read_submitted(adapter, reply)
+        if reply.status not in REFUSED:
+            unknown = _unknown(adapter, f"it answered with status {reply.status}")
+            unknown.http_status = reply.status
+            raise unknown
+        refusal = _read_refused(adapter, reply, Asked.SUBMIT, None)
+        refusal.billed = Billed.NO
+        if isinstance(refusal, InsufficientCreditError | KeyRejectedError):
+            self._closed[adapter.name] = (time.monotonic() + self.options.breaker_s, refusal)
+        raise refusal
+
+    async def follow(
+        self,
+        prediction: Prediction,
+        spec: ModelSpec,
+        *,
+        tell: Callable[[float], None],
+        on_change: Callable[[Prediction], Awaitable[None]],
+    ) -> Prediction:
+        """Wait for a prediction and return it final. Free; see :meth:`Following.to_the_end` for its errors."""
+        adapter = self.adapter(spec.provider)
+
+        async def send(call: HttpCall, asked: Asked, known: Prediction) -> HttpReply:
+            return await self._send_again(adapter, call, asked, known, budget_s=spec.poll_error_budget_s)
+
+        following = Following(
+            adapter=adapter, spec=spec, options=self.options, send=send, on_change=on_change, tell=tell
+        )
+        return await following.to_the_end(prediction)
+
+    async def fetch(self, prediction: Prediction, spec: ModelSpec, scratch: Path) -> Path:
+        """Return a local file with the prediction's first output. Free.
+
+        Raises:
+            OutputLostError: The provider does not have it any more.
+            UnexpectedResponseError: There is no output, or it lies where this provider's outputs never do.
+            ProviderUnavailableError: It cannot be had just now; a rerun tries again.
+        """
+        output = next(iter(prediction.outputs), None)
+        if output is None:
+            message = f"prediction {prediction.id} succeeded without an output"
+            raise UnexpectedResponseError(message, provider=spec.provider, prediction_id=prediction.id)
+        if output.path is not None:
+            return output.path
+        target = scratch / "output"
+        if output.url is None:
+            await asyncio.to_thread(target.write_bytes, output.data or b"")
+            return target
+        adapter = self.adapter(spec.provider)
+
+        def headers_for(_host: str) -> Mapping[str, str]:
+            return adapter.auth_headers(self._key(adapter)) if adapter.sends_key_with_downloads else {}
+
+        allowed = Allowed.of(adapter.base_urls, adapter.output_hosts)
+        limits = DownloadLimits(deadline_s=spec.download_deadline_s)
+        got = await download(output.url, target, allowed=allowed, headers_for=headers_for, limits=limits)
+        return got.path
+
+    def _key(self, adapter: Adapter) -> str:
+        return self.options.keys.get(adapter.name, "")
+
+    def _headers(self, adapter: Adapter, call: HttpCall) -> dict[str, str]:
+        """Return the headers that carry the key, for the provider's own address and no other."""
+        if not call.with_key:
+            return {}
+        if not any(same_origin(call.url, base) for base in adapter.base_urls):
+            message = f"{adapter.name} names an address that is not its own; the key is not sent there."
+            raise UnexpectedResponseError(message, provider=adapter.name)
+        return dict(adapter.auth_headers(self._key(adapter)))
+
+    async def _send_again(
+        self, adapter: Adapter, call: HttpCall, asked: Asked, known: Prediction | None, *, budget_s: float
+    ) -> HttpReply:
+        """Send a call that costs nothing until it is answered for good, at most ``budget_s`` seconds."""
+        retrying = tenacity.AsyncRetrying(
+            retry=tenacity.retry_if_exception_type((ProviderUnavailableError, RateLimitedError)),
+            wait=self._wait,
+            stop=tenacity.stop_after_delay(budget_s),
+            reraise=True,
+        )
+        reply: HttpReply | None = None
+        async for attempt in retrying:
+            with attempt:
+                reply = await self._send(adapter, call, asked, known)
+        if reply is None:
+            message = f"{adapter.name} was not asked"
+            raise UnexpectedResponseError(message, provider=adapter.name)
+        return reply
+
+    async def _send(self, adapter: Adapter, call: HttpCall, asked: Asked, known: Prediction | None) -> HttpReply:
+        """Send a call that costs nothing, once; an answer that is not final is raised, to be asked for again."""
+        prediction_id = known.id if known else None
+        try:
+            reply = await exchange(
+                call, headers=self._headers(adapter, call), limits=ExchangeLimits(deadline_s=_READ_DEADLINE_S)
+            )
+        except (NotSentError, ReplyLostError) as error:
+            message = f"{adapter.name} did not answer: {error}"
+            raise ProviderUnavailableError(message, provider=adapter.name, prediction_id=prediction_id) from error
+        if reply.is_success:
+            return reply
+        refusal = _read_refused(adapter, reply, asked, known)
+        if isinstance(refusal, RateLimitedError | ProviderUnavailableError):
+            raise refusal
+        return reply
+
+    def _wait(self, state: tenacity.RetryCallState) -> float:
+        backoff = tenacity.wait_exponential_jitter(initial=self.options.backoff_first_s, max=30.0)(state)
+        error = state.outcome.exception() if state.outcome is not None else None
+        return max(backoff, getattr(error, "retry_after_s", None) or 0.0)
+
+
+def open_transport(endpoints: Endpoints, options: TransportOptions) -> Transport:
+    """Return a transport to the providers at ``endpoints``.
+
+    Raises:
+        ConfigurationError: An address is neither https nor on this machine; the setting is named.
+    """
+    for field in fields(endpoints):
+        check_base_url(f"MEDIA_ASSETS_{field.name.upper()}", getattr(endpoints, field.name))
+    return Transport(build_adapters(endpoints), options)
+
+
+def _read_submitted(adapter: Adapter, reply: HttpReply) -> Prediction:
+    try:
+        return adapter.parse(reply, Asked.SUBMIT)
+    except MediaAssetsError as error:
+        # It was accepted, so it may have been billed, whatever the adapter made of it.
+        error.billed = Billed.UNKNOWN
+        if isinstance(error, PurchaseError):
+            error.http_status = reply.status
+            if error.prediction_id is not None:
+                known = Prediction(id=error.prediction_id, state=State.UNKNOWN, remote_state="unread")
+                if adapter.status_call(known) is not None:
+                    return known
+        raise
+
+
+def _read_refused(adapter: Adapter, reply: HttpReply, asked: Asked, known: Prediction | None) -> PurchaseError:
+    error = adapter.parse_error(reply, asked, known)
+    error.http_status = reply.status
+    if isinstance(error, RateLimitedError):
+        error.retry_after_s = wait_s(
+            reply.headers, error.retry_after_s, now=datetime.now(UTC), cap_s=_LONGEST_RETRY_AFTER_S
+        )
+    return error
+
+
+def _unknown(adapter: Adapter, reason: str) -> UnknownOutcomeError:
+    message = (
+        f"the submission to {adapter.name} was sent, and {reason}. It may have been accepted and billed, so it is not "
+        "sent again: look for it on the provider's site."
+    )
+    return UnknownOutcomeError(message, provider=adapter.name)

@@ -28,7 +28,12 @@ def upgrade() -> None:
         sa.Column("owner", sa.String(length=32), nullable=False),
         sa.Column("intent_at", sa.String(length=32), nullable=False, comment="before the call that spends"),
         sa.Column("replied_at", sa.String(length=32), nullable=True),
-        sa.Column("outcome", sa.String(length=16), nullable=True, comment="accepted, failed, ambiguous, interrupted"),
+        sa.Column(
+            "outcome",
+            sa.String(length=16),
+            nullable=True,
+            comment="accepted, refused, unsent, failed, ambiguous, interrupted",
+        ),
         sa.Column("http_status", sa.Integer(), nullable=True),
         sa.Column("prediction_id", sa.String(length=200), nullable=True),
         sa.PrimaryKeyConstraint("request_key", "n", name=op.f("pk_attempt")),
@@ -112,10 +117,20 @@ def upgrade() -> None:
         sa.Column("owner", sa.String(length=32), nullable=False),
         sa.Column("attempts", sa.Integer(), nullable=False),
         sa.Column("prediction_id", sa.String(length=200), nullable=True),
-        sa.Column("remote_state", sa.String(length=40), nullable=True),
+        sa.Column("remote_state", sa.String(length=40), nullable=True, comment="the provider's own word"),
+        sa.Column("urls", sa.Text(), nullable=True, comment="JSON: where to ask on; never where an output is"),
         sa.Column("progress", sa.Float(), nullable=True),
         sa.Column("estimate_micro_usd", sa.BigInteger(), nullable=False),
+        sa.Column(
+            "reported", sa.Text(), nullable=True, comment="JSON: what the provider says it used, in its own units"
+        ),
         sa.Column("cost_micro_usd", sa.BigInteger(), nullable=True),
+        sa.Column(
+            "price_from",
+            sa.String(length=10),
+            nullable=True,
+            comment="day of the price row that the cost was reckoned with",
+        ),
         sa.Column("duration_s", sa.Float(), nullable=True),
         sa.Column("notes", sa.Text(), nullable=True, comment="JSON list: what the user should know of the result"),
         sa.Column("error", sa.Text(), nullable=True, comment="JSON: class, message, rerun, billed"),
@@ -139,7 +154,12 @@ def upgrade() -> None:
     )
     op.create_table(
         "reservation",
-        sa.Column("plan_id", sa.String(length=32), nullable=False),
+        sa.Column(
+            "plan_id",
+            sa.String(length=32),
+            nullable=False,
+            comment="once taken over: of the purchase's request key",
+        ),
         sa.Column("step", sa.String(length=16), nullable=False),
         sa.Column("scope", sa.String(length=120), nullable=False),
         sa.Column("amount_micro_usd", sa.BigInteger(), nullable=False),

@@ -1,0 +1,63 @@
+"""What the purchase protocol hands around: the right to work on a purchase, and what it came to."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import date
+from decimal import Decimal
+from typing import Any
+
+from media_assets.ledger.rows import PurchaseRow, PurchaseState
+from media_assets.prediction import Prediction, State
+
+
+@dataclass(frozen=True, kw_only=True)
+class Claim:
+    """The right to work on a purchase, until somebody claims it after us."""
+
+    request_key: str
+    fence: int
+    found: PurchaseState | None
+    """The state the purchase was in; None for a new one."""
+    row: PurchaseRow | None = None
+    """The purchase as it was found."""
+
+    @property
+    def prediction(self) -> Prediction | None:
+        """The prediction that was submitted for it, as far as it is known."""
+        if self.row is None or self.row.prediction_id is None:
+            return None
+        return Prediction(id=self.row.prediction_id, state=State.UNKNOWN, urls=self.row.urls)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settlement:
+    """What a finished prediction cost."""
+
+    cost_micro_usd: int = 0
+    """By our own price table."""
+    reported: Mapping[str, Decimal] = field(default_factory=dict)
+    """What the provider says it used, in its own units."""
+    price_from: date | None = None
+    """Day of the price row."""
+
+    def as_columns(self) -> dict[str, Any]:
+        """Return what is kept of it beside the cost."""
+        if self == Settlement():
+            return {}
+        reported = {name: str(value) for name, value in self.reported.items()}
+        price_from = self.price_from.isoformat() if self.price_from else None
+        return {"reported": json.dumps(reported), "price_from": price_from}
+
+
+@dataclass(frozen=True)
+class Busy:
+    """Somebody alive is at work on it."""
+
+
+def known_of(prediction: Prediction) -> dict[str, Any]:
+    """Return what is kept of a prediction: where to ask on, never where an output is."""
+    known = {"prediction_id": prediction.id, "remote_state": prediction.remote_state or str(prediction.state)}
+    if prediction.urls:
+        known["urls"] = json.dumps(dict(prediction.urls))
+    return known if prediction.progress is None else known | {"progress": round(prediction.progress, 3)}

@@ -1,0 +1,140 @@
+"""What goes into a purchase, and what comes out of it."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import date
+from decimal import Decimal
+from pathlib import Path
+from typing import Self
+
+from media_assets.artifact import Artifact
+from media_assets.catalog import ModelSpec
+from media_assets.errors import (
+    Billed,
+    MediaAssetsError,
+    OutputLostError,
+    PredictionFailedError,
+    PurchaseError,
+    UnknownOutcomeError,
+)
+from media_assets.ledger.claims import Settlement
+from media_assets.ledger.rows import PurchaseRow, PurchaseState
+from media_assets.media.questions import Question
+from media_assets.prediction import Prediction, State
+from media_assets.pricing import cost, from_micro_usd, to_micro_usd
+from media_assets.request import GenerationRequest
+
+
+def _tell_nobody(fraction: float) -> None:
+    del fraction
+
+
+@dataclass(frozen=True, kw_only=True)
+class Order:
+    """What is to be bought, for whom, and on what terms."""
+
+    request: GenerationRequest
+    spec: ModelSpec
+    prompt_key: str
+    plan_id: str
+    estimate_usd: Decimal
+    """The worst case."""
+    today: date
+    """Decides which price is in force."""
+    assume_usd: Decimal | None = None
+    """What a purchase without a price is taken to cost; None: it has one."""
+    inputs: Mapping[str, Path]
+    """The files the request builds on, by role, as they are in the store."""
+    question: Question
+    """What the file has to be, to be good enough to build on."""
+    retry_failed: bool = False
+    """Whether a purchase that failed for good is tried again, which may cost money again."""
+    tell: Callable[[float], None] = field(default=_tell_nobody)
+    """Called with the fraction done, from any thread."""
+
+    def settlement(self, prediction: Prediction) -> Settlement:
+        """Return what a final prediction cost, by our table and by what the provider reported."""
+        if not self._is_billed(prediction):
+            return Settlement(reported=prediction.reported)
+        priced = cost(
+            self.spec, self.request, reported=prediction.reported, today=self.today, assume_usd=self.assume_usd
+        )
+        return Settlement(
+            cost_micro_usd=to_micro_usd(priced.usd), reported=prediction.reported, price_from=priced.price_from
+        )
+
+    def _is_billed(self, prediction: Prediction) -> bool:
+        if prediction.state is State.SUCCEEDED:
+            return True
+        if prediction.failure is None or prediction.failure.billed is Billed.NO:
+            return False
+        # What the provider says of a failed prediction counts only where its model charges for such a one.
+        return self.spec.billed_canceled if prediction.state is State.CANCELED else self.spec.billed_failed
+
+
+@dataclass(frozen=True, kw_only=True)
+class Purchased:
+    """What an order brought."""
+
+    artifact: Artifact
+    cost_usd: Decimal
+    """What the purchase cost when it was bought."""
+    spent_usd: Decimal
+    """What this call spent."""
+    estimate_usd: Decimal
+    reported: Mapping[str, str]
+    """What the provider says it used, in its own units."""
+    price_from: str | None
+    """Day of the price row that the cost was reckoned with."""
+    attempts: int
+    cached: bool
+    """Whether nothing was submitted by this call."""
+    prediction_id: str | None
+    notes: tuple[str, ...]
+
+    @classmethod
+    def from_row(cls, row: PurchaseRow, *, spent_micro_usd: int, cached: bool) -> Self:
+        """Build from a finished purchase."""
+        if row.artifact is None:
+            message = f"purchase {row.request_key[:12]} succeeded without an artifact; run `media-assets doctor`."
+            raise OutputLostError(message, request_key=row.request_key)
+        return cls(
+            artifact=row.artifact,
+            cost_usd=from_micro_usd(row.cost_micro_usd or 0),
+            spent_usd=from_micro_usd(spent_micro_usd),
+            estimate_usd=from_micro_usd(row.estimate_micro_usd),
+            reported=row.reported,
+            price_from=row.price_from,
+            attempts=row.attempts,
+            cached=cached,
+            prediction_id=row.prediction_id,
+            notes=row.notes,
+        )
+
+
+def stored_failure(row: PurchaseRow) -> MediaAssetsError:
+    """Return a failure that was recorded earlier: nothing is sent again until a person says so."""
+    told = (row.error or {}).get("message", "no reason was recorded")
+    error: PurchaseError
+    if row.state is PurchaseState.UNKNOWN:
+        error = UnknownOutcomeError(told)
+    elif row.state is PurchaseState.LOST_OUTPUT:
+        error = OutputLostError(told)
+    else:
+        message = f"failed before, and is not tried again by itself: {told} Use --retry-failed, or a new take."
+        error = PredictionFailedError(message)
+    if row.state is PurchaseState.FAILED_PAID:
+        error.billed = Billed.YES
+    return named(error, step=row.step, model=row.model, request_key=row.request_key, prediction_id=row.prediction_id)
+
+
+def named(
+    error: PurchaseError, *, step: str, model: str, request_key: str, prediction_id: str | None = None
+) -> PurchaseError:
+    """Fill in whose error it is, where it does not say so itself."""
+    error.step = error.step or step
+    error.model = error.model or model
+    error.provider = error.provider or model.partition(":")[0]
+    error.request_key = error.request_key or request_key
+    error.prediction_id = error.prediction_id or prediction_id
+    return error

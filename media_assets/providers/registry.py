@@ -1,0 +1,29 @@
+"""Every provider there is, and where it is asked."""
+
+from collections.abc import Mapping
+
+from media_assets.providers.base import Adapter
+from media_assets.providers.elevenlabs import ElevenLabsAdapter
+from media_assets.providers.endpoints import Endpoints
+from media_assets.providers.fal import FalAdapter
+from media_assets.providers.local import LocalAdapter
+from media_assets.providers.openai import OpenAIAdapter
+from media_assets.providers.replicate import ReplicateAdapter
+
+
+def build_adapters(endpoints: Endpoints = Endpoints()) -> dict[str, Adapter]:  # noqa: B008 - frozen
+    """Return an adapter for every provider, by name."""
+    adapters: list[Adapter] = [
+        ElevenLabsAdapter(base_url=endpoints.elevenlabs_base_url),
+        FalAdapter(queue_url=endpoints.fal_queue_url, rest_url=endpoints.fal_rest_url),
+        LocalAdapter(),
+        OpenAIAdapter(base_url=endpoints.openai_base_url),
+        ReplicateAdapter(base_url=endpoints.replicate_base_url),
+    ]
+    return {adapter.name: adapter for adapter in adapters}
+
+
+KEY_VARIABLES: Mapping[str, str] = {
+    name: adapter.key_env for name, adapter in build_adapters().items() if adapter.key_env is not None
+}
+"""Which environment variable holds each provider's key."""

@@ -1,0 +1,41 @@
+"""How providers are talked to: keys, limits, and how long things may take."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from media_assets.ledger.admission import Limits
+
+DEFAULT_LIMITS: Mapping[str, Limits] = {
+    # 600 creates a minute (Replicate's documentation, read 2026-11-22).
+    "replicate": Limits(concurrency=20, per_minute=500),
+    # A new account runs 2 at once and more wait in fal's queue, free of charge (fal's documentation, 2026-11-22).
+    "fal": Limits(concurrency=20),
+    "openai": Limits(concurrency=5),
+    # Concurrency by plan, 2 on the free one to 15 (third-party figures, not verified, 2026-11-22).
+    "elevenlabs": Limits(concurrency=2),
+}
+"""How many predictions are open at once, and submitted a minute, where no setting says otherwise."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TransportOptions:
+    """What a transport is opened with."""
+
+    keys: Mapping[str, str] = field(default_factory=dict, repr=False)
+    """API keys by provider."""
+    limits: Mapping[str, Limits] = field(default_factory=lambda: DEFAULT_LIMITS)
+    local_concurrency: int | None = None
+    """Local models at work at once; None: as many as there are cores."""
+    poll_first_s: float = 1.0
+    """Wait before the first question how a prediction stands; later waits grow from it."""
+    poll_longest_s: float = 15.0
+    deadline_grace_s: float = 30.0
+    """How long a model may run beyond its deadline: a provider that was told it needs a moment to end the work."""
+    refusals_deadline_s: float = 600.0
+    """How long a submission that is refused for now (429), or cannot connect, is tried again."""
+    not_found_grace_s: float = 60.0
+    """How long a prediction may be unknown to its provider right after it was created."""
+    backoff_first_s: float = 1.0
+    """First wait between tries of the same call; later ones grow, with jitter."""
+    breaker_s: float = 300.0
+    """How long a provider whose account is empty or whose key is refused is not asked again by this process."""

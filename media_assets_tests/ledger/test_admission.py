@@ -1,0 +1,158 @@
+"""Places at a provider, counted in the transaction of the intent: two processes never both take the last one."""
+
+import secrets
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from media_assets.catalog import Recovery
+from media_assets.errors import ProviderUnavailableError, RateLimitedError
+from media_assets.ledger import Ledger, open_ledger
+from media_assets.ledger.admission import Limits, Wait
+from media_assets.ledger.claims import Claim
+from media_assets.ledger.rows import PurchaseState
+from media_assets.prediction import Prediction, State
+from media_assets_tests.making import some_request
+
+ONE = Limits(concurrency=1)
+
+
+@pytest.fixture
+def ledger(tmp_path: Path) -> Iterator[Ledger]:
+    with open_ledger(tmp_path) as ledger:
+        yield ledger
+
+
+@pytest.fixture
+def other(tmp_path: Path, ledger: Ledger) -> Iterator[Ledger]:
+    """Open the same ledger as another process would."""
+    with open_ledger(tmp_path) as other:
+        yield other
+
+
+def _claim(ledger: Ledger, take: int) -> Claim:
+    claim = ledger.purchases.claim(
+        some_request(take=take),
+        recovery=Recovery.LISTED,
+        prompt_key="any",
+        plan_id=secrets.token_hex(8),
+        estimate_micro_usd=0,
+    )
+    assert isinstance(claim, Claim)
+    return claim
+
+
+def _token(ledger: Ledger, claim: Claim, limits: Limits) -> str:
+    token = ledger.purchases.write_intent(claim, limits)
+    assert isinstance(token, str)
+    return token
+
+
+def test_the_last_place_is_given_once(ledger: Ledger, other: Ledger) -> None:
+    """A provider that takes two at a time is asked by a hundred processes."""
+    two = Limits(concurrency=2)
+    first, second, third = _claim(ledger, 1), _claim(other, 2), _claim(other, 3)
+
+    _token(ledger, first, two)
+    _token(other, second, two)
+
+    assert isinstance(other.purchases.write_intent(third, two), Wait)
+
+
+def test_a_prediction_holds_its_place_until_it_has_ended(ledger: Ledger, other: Ledger) -> None:
+    """What counts is what runs at the provider, not what is being sent."""
+    first, second = _claim(ledger, 1), _claim(other, 2)
+    token = _token(ledger, first, ONE)
+    ledger.purchases.write_submitted(first, token, Prediction(id="p", state=State.RUNNING))
+
+    assert isinstance(other.purchases.write_intent(second, ONE), Wait)
+
+    ledger.purchases.write_failed(first, None, ProviderUnavailableError("gone"), outcome="failed")
+    assert isinstance(other.purchases.write_intent(second, ONE), str)
+
+
+def test_a_refused_wait_records_nothing(ledger: Ledger) -> None:
+    """Asking for a place a thousand times is no attempt."""
+    first, second = _claim(ledger, 1), _claim(ledger, 2)
+    _token(ledger, first, ONE)
+
+    for _ in range(3):
+        ledger.purchases.write_intent(second, ONE)
+
+    assert ledger.purchases.attempts(second.request_key) == []
+    row = ledger.purchases.get(second.request_key)
+    assert row is not None
+    assert (row.state, row.attempts) == (PurchaseState.RESERVED, 0)
+
+
+def test_no_more_are_sent_a_minute_than_the_limit(ledger: Ledger) -> None:
+    """A bucket of two is empty after two, and one more drips in every half minute."""
+    limits = Limits(per_minute=2)
+    for take in (1, 2):
+        _token(ledger, _claim(ledger, take), limits)
+
+    wait = ledger.purchases.write_intent(_claim(ledger, 3), limits)
+
+    assert isinstance(wait, Wait)
+    assert 25 < wait.seconds <= 30
+
+
+def test_tokens_come_back_with_time(ledger: Ledger) -> None:
+    """Sixty thousand a minute are one a millisecond."""
+    limits = Limits(per_minute=60_000)
+    waits = [ledger.purchases.write_intent(_claim(ledger, 0), limits)]
+    time.sleep(0.01)
+    waits.append(ledger.purchases.write_intent(_claim(ledger, 1), limits))
+
+    assert all(isinstance(wait, str) for wait in waits)
+
+
+def test_a_refusal_holds_everybody_back(ledger: Ledger, other: Ledger) -> None:
+    """Every attempt counts against the provider's limit, so one that was told to wait tells the others."""
+    refused = RateLimitedError("slow down")
+    refused.http_status = 429
+    first = _claim(ledger, 1)
+    token = _token(ledger, first, ONE)
+    ledger.purchases.write_put_back(first, token, refused, block_s=30)
+
+    wait = other.purchases.write_intent(_claim(other, 2), ONE)
+
+    assert isinstance(wait, Wait)
+    assert 25 < wait.seconds <= 30
+    (attempt,) = ledger.purchases.attempts(first.request_key)
+    assert (attempt["outcome"], attempt["http_status"]) == ("refused", 429)
+
+
+def test_a_call_that_never_left_holds_nobody_back(ledger: Ledger, other: Ledger) -> None:
+    """One machine's broken network says nothing about the provider."""
+    first = _claim(ledger, 1)
+    token = _token(ledger, first, ONE)
+    ledger.purchases.write_put_back(first, token, ProviderUnavailableError("no route"), block_s=0)
+
+    assert isinstance(other.purchases.write_intent(_claim(other, 2), ONE), str)
+    (attempt,) = ledger.purchases.attempts(first.request_key)
+    assert attempt["outcome"] == "unsent"
+
+
+def test_what_a_dead_process_left_running_still_counts(tmp_path: Path, ledger: Ledger) -> None:
+    """The provider goes on with it, whoever asked."""
+    with open_ledger(tmp_path) as dying:
+        claim = _claim(dying, 1)
+        token = _token(dying, claim, ONE)
+        dying.purchases.write_submitted(claim, token, Prediction(id="p", state=State.RUNNING))
+
+    assert isinstance(ledger.purchases.write_intent(_claim(ledger, 2), ONE), Wait)
+
+
+def test_nobody_waits_for_ever_for_what_was_abandoned(tmp_path: Path, ledger: Ledger) -> None:
+    """No prediction runs for half an hour; one that nobody looked at since has long ended."""
+    with open_ledger(tmp_path) as dying:
+        claim = _claim(dying, 1)
+        token = _token(dying, claim, ONE)
+        dying.purchases.write_submitted(claim, token, Prediction(id="p", state=State.RUNNING))
+    with ledger.database.write() as connection:
+        connection.exec_driver_sql("UPDATE purchase SET updated_at = '2026-01-01T00:00:00.000000+00:00'")
+
+    assert isinstance(ledger.purchases.write_intent(_claim(ledger, 2), ONE), str)

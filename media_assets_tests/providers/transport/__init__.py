@@ -1,0 +1,1 @@
+"""Tests of the sender: its calls meet raw sockets that misbehave."""

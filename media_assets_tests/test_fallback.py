@@ -1,0 +1,213 @@
+"""Routes: which failures move on to the next model, which hold, and that the bill is what the ledger says."""
+
+import asyncio
+import socket
+from collections.abc import Iterator
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from media_assets.errors import BudgetExceededError, MediaAssetsError, UnknownOutcomeError
+from media_assets.film import Film
+from media_assets.ledger.rows import PurchaseState
+from media_assets.prompt import Prompt, Step
+from media_assets.studio import MakeOptions
+from media_assets_tests.making import purchases
+from media_assets_tests.simulated import Market, hurried, open_market, paid_prompt
+
+FIRST, SECOND = "replicate:sdxl", "fal:flux-schnell"
+
+
+@pytest.fixture
+def market(tmp_path: Path) -> Iterator[Market]:
+    with open_market(tmp_path / "home") as market:
+        yield market
+
+
+def _picture(*models: str, **changes: Any) -> Prompt:
+    """Return a prompt whose picture is paid for and whose rest is free."""
+    routes = {"image": list(models), "audio": ["local:silence"]}
+    return paid_prompt(routes=routes, clip_s=1.0, params={"video": {"fps": 2}}, **changes)
+
+
+def _assert_honest(market: Market, film: Film) -> None:
+    """Hold that nothing was paid twice, that the ledger has the bill, and that a rerun asks nobody."""
+    assert film.error is None
+    bill = market.bill_usd()
+    with market.studio() as studio:
+        rows = studio.ledger.purchases.search()
+    assert sum((row.cost_micro_usd or 0 for row in rows), 0) == bill * 1_000_000
+    asked = market.requests()
+    again = market.attempt(paid_prompt(**film_prompt(film)))
+    assert again.error is None
+    assert market.requests() == asked
+    assert {step: result.degraded for step, result in again.steps.items()} == {
+        step: result.degraded for step, result in film.steps.items()
+    }
+
+
+_PROMPTS: dict[str, dict[str, Any]] = {}
+
+
+def film_prompt(film: Film) -> dict[str, Any]:
+    """Return what the film was asked for."""
+    return _PROMPTS[film.key]
+
+
+def _attempt(market: Market, prompt: Prompt, **how: Any) -> Film:
+    _PROMPTS[prompt.key] = prompt.model_dump(mode="json", exclude_unset=True)
+    return market.attempt(prompt, **how)
+
+
+@pytest.mark.parametrize(
+    ("fault", "reason"),
+    [
+        ("insufficient_credit", "InsufficientCreditError"),
+        ("retired_404", "ModelGoneError"),
+        ("400", "RequestRejectedError"),
+        ("run_failed", "PredictionFailedError"),
+        ("aborted", "PredictionFailedError"),
+        ("content_rejected", "ContentRejectedError"),
+        ("moderation_after_run", "ContentRejectedError"),
+        ("black_output", "JudgeError"),
+        ("tiny_output", "JudgeError"),
+    ],
+)
+def test_the_next_model_makes_it(market: Market, fault: str, reason: str) -> None:
+    """One provider's trouble is no reason to go without a film, and a paid stand-in is none."""
+    market.set_faults({"provider": "replicate", "fault": fault})
+
+    film = _attempt(market, _picture(FIRST, SECOND))
+
+    assert film.error is None
+    image = film.steps[Step.IMAGE]
+    assert (image.model, image.degraded) == (SECOND, False)
+    assert image.reason is not None
+    assert image.reason.startswith(f"fallback: {reason}")
+    assert [one["provider"] for one in market.accepted()].count("fal") == 1
+    _assert_honest(market, film)
+
+
+def test_a_provider_that_is_down_is_gone_round(market: Market) -> None:
+    """Nothing was sent, so nothing can have been billed."""
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        closed = f"http://127.0.0.1:{unused.getsockname()[1]}/v1"
+
+        film = _attempt(market, _picture(FIRST, SECOND), replicate_base_url=closed)
+
+    assert film.steps[Step.IMAGE].model == SECOND
+    assert market.posts("replicate") == 0
+    _assert_honest(market, film)
+
+
+def test_a_provider_that_stays_overloaded_is_gone_round(market: Market) -> None:
+    """After as long as the setting says, and never by sending what was accepted again."""
+    market.set_faults({"provider": "replicate", "fault": "429_header", "seconds": 0})
+
+    film = _attempt(market, _picture(FIRST, SECOND), refusals_deadline_s=0.2)
+
+    assert film.steps[Step.IMAGE].model == SECOND
+    assert market.posts("replicate") >= 2
+    assert [one["provider"] for one in market.accepted()] == ["fal"]
+    _assert_honest(market, film)
+
+
+@pytest.mark.parametrize("fault", ["queue_stuck", "run_stuck"])
+def test_a_model_that_is_too_slow_is_gone_round(market: Market, fault: str) -> None:
+    """What is still queued is called back, free; what already runs goes on, and keeps its reservation."""
+    market.set_faults({"provider": "fal", "model": "fal-ai/flux/dev", "fault": fault})
+    slow = hurried("fal:flux-dev", queue_deadline_s=0.3, run_deadline_s=0.3)
+
+    film = _attempt(market, _picture("fal:flux-dev", SECOND), models=[slow], deadline_grace_s=0.1)
+
+    assert film.error is None
+    assert film.steps[Step.IMAGE].model == SECOND
+
+
+def test_a_paid_model_does_not_follow_an_unknown_outcome(market: Market) -> None:
+    """The first may have been billed: buying another is a person's decision, so the film is held."""
+    market.set_faults({"provider": "replicate", "fault": "exec_and_drop"})
+
+    film = _attempt(market, _picture(FIRST, SECOND))
+
+    assert isinstance(film.error, UnknownOutcomeError)
+    assert market.posts() == 1
+    assert purchases(market.home)[Step.IMAGE].state is PurchaseState.UNKNOWN
+    again = _attempt(market, _picture(FIRST, SECOND))
+    assert isinstance(again.error, UnknownOutcomeError)
+    assert market.posts() == 1
+
+
+def test_a_free_model_follows_an_unknown_outcome(market: Market) -> None:
+    """The film is finished openly degraded, and the purchase stays listed until somebody resolves it."""
+    market.set_faults({"provider": "replicate", "fault": "exec_and_drop"})
+
+    film = _attempt(market, _picture(FIRST, "local:landscape"))
+
+    assert film.error is None
+    assert film.steps[Step.IMAGE].model == "local:landscape"
+    assert film.steps[Step.IMAGE].reason == "unknown_outcome"
+    with market.studio() as studio:
+        states = {row.model: row.state for row in studio.ledger.purchases.search()}
+    assert states[FIRST] is PurchaseState.UNKNOWN
+    asked = market.requests()
+    assert _attempt(market, _picture(FIRST, "local:landscape")).error is None
+    assert market.requests() == asked
+
+
+def test_a_stand_in_is_declared_and_can_be_upgraded(market: Market) -> None:
+    """A still picture that moves is no clip; once the model is back, only that step and what follows is made anew."""
+    market.set_faults({"provider": "fal", "fault": "run_failed"})
+    prompt = paid_prompt(
+        script=None, routes={"image": [FIRST], "video": ["fal:kling-v2.5-turbo", "local:ken-burns"]}
+    )
+    film = _attempt(market, prompt)
+    assert film.steps[Step.VIDEO].degraded
+    assert film.degraded
+    _assert_honest(market, film)
+    market.set_faults()
+
+    better = market.make(prompt, options=MakeOptions(upgrade=True))
+
+    assert better.steps[Step.VIDEO].model == "fal:kling-v2.5-turbo"
+    assert not better.degraded
+    assert better.steps[Step.IMAGE].cached
+    assert [one["provider"] for one in market.accepted()] == ["replicate", "fal", "fal"]
+
+
+def test_strict_fails_with_the_first_model(market: Market) -> None:
+    """Who wants this model or none says so."""
+    market.set_faults({"provider": "replicate", "fault": "400"})
+
+    film = _attempt(market, _picture(FIRST, SECOND), strict=True)
+
+    assert isinstance(film.error, MediaAssetsError)
+    assert market.accepted() == []
+
+
+def test_an_empty_account_is_asked_once(market: Market) -> None:
+    """Fifty prompts that all fail alike would be fifty refused submissions."""
+    market.set_faults({"provider": "replicate", "fault": "insufficient_credit"})
+    with market.studio() as studio:
+
+        async def all_of_them() -> list[Film]:
+            prompts = [_picture(FIRST, key=f"p-{seed}", seed=seed) for seed in range(10)]
+            return [film async for film in studio.stream(prompts)]
+
+        films = asyncio.run(all_of_them())
+
+    assert all(film.error is not None for film in films)
+    assert market.posts("replicate") <= 8, "at most those that were in flight at once"
+
+
+def test_a_fallback_beyond_the_cap_is_not_bought(market: Market) -> None:
+    """The cap holds for the second model as for the first."""
+    market.set_faults({"provider": "fal", "fault": "400"})
+
+    film = _attempt(market, _picture("fal:flux-schnell", "fal:flux-dev", max_cost_usd=Decimal("0.01")))
+
+    assert isinstance(film.error, BudgetExceededError)
+    assert market.accepted() == []
