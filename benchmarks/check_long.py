@@ -6,6 +6,12 @@ import sys
 import pytest
 
 PROOFS = {
+    "corpus": (
+        "every hostile file of the corpus in the child process",
+        ["media_assets_tests/media/test_hostile_media.py", "media_assets_tests/test_hostile_outputs.py"],
+    ),
+    "films": ("a film of every combination of the catalog's models", ["media_assets_tests/test_paid_films.py"]),
+    "fuzz": ("5,000 random replies for each reader of an adapter", ["media_assets_tests/providers"]),
     "crash": ("every pair of crash points, the second one in the rerun", ["media_assets_tests/test_crash.py"]),
 }
 
