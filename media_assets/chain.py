@@ -15,6 +15,7 @@ from media_assets.artifact import ArtifactStore
 from media_assets.catalog import ModelSpec, Recovery
 from media_assets.crash_points import crash_point
 from media_assets.errors import (
+    Billed,
     DefectError,
     JudgeError,
     MediaAssetsError,
@@ -22,6 +23,7 @@ from media_assets.errors import (
     OutputLostError,
     PlanError,
     PurchaseError,
+    UnexpectedResponseError,
     UnknownOutcomeError,
 )
 from media_assets.film import StepResult
@@ -180,7 +182,7 @@ class Chain:
             except MediaAssetsError as error:
                 if self._at.planner.settings.strict or not rest or not _moves_on(error, rest[0]):
                     raise
-                unknown = isinstance(error, UnknownOutcomeError)
+                unknown = _is_undecided(error)
                 reason = "unknown_outcome" if unknown else f"fallback: {type(error).__name__}: {error.message}"
                 continue
             inputs = draft.request.input_keys()
@@ -354,9 +356,14 @@ def _clip_s(made: Mapping[Step, StepResult]) -> float:
     return (artifact.info.duration_s if artifact is not None else None) or 1.0
 
 
+def _is_undecided(error: MediaAssetsError) -> bool:
+    """Whether nobody knows what came of a submission; one that merely takes too long is known to be there."""
+    return isinstance(error, UnknownOutcomeError | UnexpectedResponseError) and error.billed is Billed.UNKNOWN
+
+
 def _moves_on(error: MediaAssetsError, following: ModelSpec) -> bool:
     """Whether a route goes on to ``following``. Money that may be in flight only yields to a free model."""
-    if isinstance(error, UnknownOutcomeError):
+    if _is_undecided(error):
         return following.recovery is Recovery.FREE
     return isinstance(error, PurchaseError | MediaError | PlanError) and not isinstance(error, OutputLostError)
 

@@ -64,11 +64,15 @@ class Order:
         )
 
     def _is_billed(self, prediction: Prediction) -> bool:
-        if prediction.state is State.SUCCEEDED:
-            return True
-        if prediction.failure is None or prediction.failure.billed is Billed.NO:
+        failure = prediction.failure
+        if failure is None or isinstance(failure, OutputLostError):
+            return prediction.state is State.SUCCEEDED or failure is not None
+        if failure.billed is Billed.NO:
             return False
-        # What the provider says of a failed prediction counts only where its model charges for such a one.
+        if failure.billed is Billed.YES and "compute_s" not in prediction.reported:
+            return True
+        # That it computed says only for some models that it is charged for; for the others, and where the provider
+        # leaves it open, the model's own rule decides.
         return self.spec.billed_canceled if prediction.state is State.CANCELED else self.spec.billed_failed
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from media_assets.errors import BudgetExceededError, MediaAssetsError, UnknownOutcomeError
+from media_assets.errors import BudgetExceededError, MediaAssetsError, UnexpectedResponseError, UnknownOutcomeError
 from media_assets.film import Film
 from media_assets.ledger.rows import PurchaseState
 from media_assets.prompt import Prompt, Step
@@ -127,13 +127,14 @@ def test_a_model_that_is_too_slow_is_gone_round(market: Market, fault: str) -> N
     assert film.steps[Step.IMAGE].model == SECOND
 
 
-def test_a_paid_model_does_not_follow_an_unknown_outcome(market: Market) -> None:
+@pytest.mark.parametrize("fault", ["exec_and_drop", "exec_and_500", "2xx_garbage"])
+def test_a_paid_model_does_not_follow_an_unknown_outcome(market: Market, fault: str) -> None:
     """The first may have been billed: buying another is a person's decision, so the film is held."""
-    market.set_faults({"provider": "replicate", "fault": "exec_and_drop"})
+    market.set_faults({"provider": "replicate", "call": "submit", "fault": fault})
 
     film = _attempt(market, _picture(FIRST, SECOND))
 
-    assert isinstance(film.error, UnknownOutcomeError)
+    assert isinstance(film.error, UnknownOutcomeError | UnexpectedResponseError)
     assert market.posts() == 1
     assert purchases(market.home)[Step.IMAGE].state is PurchaseState.UNKNOWN
     again = _attempt(market, _picture(FIRST, SECOND))
