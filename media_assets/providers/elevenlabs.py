@@ -23,7 +23,8 @@ from media_assets.prediction import Output, Prediction
 from media_assets.prompt import Scalar
 from media_assets.providers.base import Asked, HttpCall, HttpReply
 from media_assets.providers.params import nested
-from media_assets.providers.synchronous import Refusal, SynchronousAdapter, amount_of, is_sound, text_of
+from media_assets.providers.refusals import Refusal, text_of
+from media_assets.providers.synchronous import SynchronousAdapter, amount_of, is_sound
 from media_assets.redact import redact_text
 from media_assets.request import GenerationRequest
 

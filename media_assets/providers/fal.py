@@ -24,7 +24,7 @@ from media_assets.providers.fal_errors import FalErrors
 from media_assets.providers.outputs import outputs_of
 from media_assets.providers.params import nested
 from media_assets.providers.polled import id_of, quantities, quantity_of, state_word
-from media_assets.providers.synchronous import ADVICE, Refusal, text_of
+from media_assets.providers.refusals import ADVICE, Refusal, text_of
 from media_assets.request import GenerationRequest
 
 _STATES: Mapping[str, State] = {

@@ -24,7 +24,7 @@ from media_assets.errors import (
 from media_assets.prediction import Prediction
 from media_assets.providers.base import Asked, HttpReply
 from media_assets.providers.polled import PolledAdapter, quantity_of
-from media_assets.providers.synchronous import ADVICE, Refusal, text_of
+from media_assets.providers.refusals import ADVICE, Refusal, text_of
 from media_assets.redact import redact_text
 
 _CONTENT = "content_policy_violation"

@@ -20,8 +20,9 @@ from media_assets.prediction import Output, Prediction
 from media_assets.providers.base import Asked, HttpCall, HttpReply
 from media_assets.providers.outputs import outputs_of
 from media_assets.providers.params import nested
+from media_assets.providers.refusals import REFUSED, Refusal, text_of
 from media_assets.providers.speech_events import read_speech
-from media_assets.providers.synchronous import REFUSED, Refusal, SynchronousAdapter, amount_of, is_sound, text_of
+from media_assets.providers.synchronous import SynchronousAdapter, amount_of, is_sound
 from media_assets.request import GenerationRequest
 
 

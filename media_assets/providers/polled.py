@@ -26,7 +26,7 @@ from media_assets.errors import (
 from media_assets.media.sniff import HEAD_BYTES, describe_unknown
 from media_assets.prediction import Prediction
 from media_assets.providers.base import Adapter, Asked, HttpReply
-from media_assets.providers.synchronous import ADVICE, REFUSED, Refusal, seconds_of
+from media_assets.providers.refusals import ADVICE, REFUSED, Refusal, seconds_of
 from media_assets.redact import redact_text
 
 IS_BILLED: Mapping[Billed, str] = {

@@ -26,7 +26,7 @@ from media_assets.providers.base import Asked, HttpCall, HttpReply, InputFile, P
 from media_assets.providers.outputs import outputs_of
 from media_assets.providers.params import nested
 from media_assets.providers.polled import PolledAdapter, id_of, quantities, quantity_of, state_word
-from media_assets.providers.synchronous import ADVICE, Refusal, text_of
+from media_assets.providers.refusals import ADVICE, Refusal, text_of
 from media_assets.redact import redact_text
 from media_assets.request import GenerationRequest
 

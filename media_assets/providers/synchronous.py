@@ -5,24 +5,18 @@ was begun, and whatever cannot be read is money that may be gone: a person decid
 """
 
 import hashlib
-import math
 import re
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, ClassVar
 
 from media_assets.errors import (
     Billed,
     ContentRejectedError,
-    InsufficientCreditError,
-    KeyRejectedError,
-    ModelGoneError,
     PredictionFailedError,
     PurchaseError,
     RateLimitedError,
-    RequestRejectedError,
     Rerun,
     UnexpectedResponseError,
     UnknownOutcomeError,
@@ -30,32 +24,8 @@ from media_assets.errors import (
 from media_assets.media.sniff import HEAD_BYTES, describe_unknown
 from media_assets.prediction import Output, Prediction, State
 from media_assets.providers.base import Adapter, Asked, HttpReply
+from media_assets.providers.refusals import ADVICE, REFUSED, Refusal, seconds_of
 from media_assets.redact import redact_text
-
-REFUSED: Mapping[int, type[PurchaseError]] = {
-    400: RequestRejectedError,
-    401: KeyRejectedError,
-    402: InsufficientCreditError,
-    403: KeyRejectedError,
-    404: RequestRejectedError,
-    413: RequestRejectedError,
-    415: RequestRejectedError,
-    422: RequestRejectedError,
-    429: RateLimitedError,
-}
-"""The statuses that say that a submit was not carried out, and what each means unless the body says more.
-
-Every other one (408, 409 and 5xx among them) may follow work that was done and billed.
-"""
-
-ADVICE: Mapping[type[PurchaseError], str] = {
-    ContentRejectedError: "change the prompt or use another model",
-    InsufficientCreditError: "top up the account at the provider, then rerun",
-    KeyRejectedError: "check the key and what its account may do",
-    ModelGoneError: "use another model",
-    RateLimitedError: "it may be submitted again later",
-    RequestRejectedError: "change the request, then rerun",
-}
 
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,199}")
 _DIGESTED_BYTES = 65_536
@@ -64,39 +34,10 @@ _CONTROLS = re.compile(r"[\x00-\x08\x0e-\x1f]")
 _SOUND_TYPES = frozenset({"", "application/octet-stream", "binary/octet-stream"})
 
 
-@dataclass(frozen=True, kw_only=True)
-class Refusal:
-    """What a provider's error body says, whatever its shape."""
-
-    words: tuple[str, ...] = ()
-    """The provider's own words for the error, from the most to the least specific."""
-    message: str = ""
-    fields: tuple[str, ...] = ()
-    """Parameters at fault, as the provider names them."""
-    request_id: str | None = None
-
-
-def text_of(value: Any) -> str:
-    """Return a text field of a reply, or nothing where it is missing or of another type."""
-    return value if isinstance(value, str) else ""
-
-
 def amount_of(value: Any) -> Decimal | None:
     """Return what a provider says it used; None where that is no plain number from 0 on, of at most 12 digits."""
     written = str(value).strip() if isinstance(value, int | float | str) else ""
     return Decimal(written) if _AMOUNT.fullmatch(written) else None
-
-
-def seconds_of(headers: Mapping[str, str]) -> float | None:
-    """Return the seconds a reply asks to wait, where it gives seconds; a date is the transport's to read."""
-    for name, unit_s in (("retry-after-ms", 0.001), ("retry-after", 1.0)):
-        try:
-            wait_s = float(headers.get(name, "")) * unit_s
-        except ValueError:
-            continue
-        if math.isfinite(wait_s) and wait_s >= 0:
-            return wait_s
-    return None
 
 
 def reply_id(reply: HttpReply, headers: Sequence[str]) -> str:

@@ -16,7 +16,7 @@ from media_assets.prediction import Prediction, State
 from media_assets.providers.base import Adapter, Asked, HttpReply
 from media_assets.providers.elevenlabs import ElevenLabsAdapter
 from media_assets.providers.openai import OpenAIAdapter
-from media_assets.providers.synchronous import REFUSED
+from media_assets.providers.refusals import REFUSED
 from media_assets_tests.conftest import SAMPLE
 from media_assets_tests.providers.sync_replies import (
     DONE,
