@@ -15,21 +15,18 @@ from media_assets.artifact import ArtifactStore
 from media_assets.catalog import ModelSpec, Recovery
 from media_assets.crash_points import crash_point
 from media_assets.errors import (
-    Billed,
     DefectError,
     JudgeError,
     MediaAssetsError,
-    MediaError,
     OutputLostError,
     PlanError,
     PurchaseError,
-    UnexpectedResponseError,
-    UnknownOutcomeError,
 )
 from media_assets.film import StepResult
 from media_assets.ledger import Ledger
 from media_assets.ledger.budgets import Cap
 from media_assets.ledger.prompts import FinishedStep
+from media_assets.ledger.rows import PurchaseState
 from media_assets.media.length import film_length_s
 from media_assets.media.questions import AskAudio, AskFilm, AskImage, AskVideo, Question
 from media_assets.orders import Order, Purchased
@@ -38,6 +35,7 @@ from media_assets.pricing import to_micro_usd
 from media_assets.prompt import Prompt, Step
 from media_assets.purchase import Purchasing
 from media_assets.request import GenerationRequest
+from media_assets.routes import moves_on, reason_for
 from media_assets.standing import Standing, needs
 from media_assets.steps import (
     AFTER_VIDEO_TOLERANCE,
@@ -170,26 +168,26 @@ class Chain:
         return self._result(finished.step, request, purchased, degraded=finished.degraded, reason=finished.reason)
 
     async def _route(self, step: Step, made: Mapping[Step, StepResult]) -> StepResult:
-        """Try the route's models in order; what moves on to the next is in ``_moves_on``."""
+        """Try the route's models in order; what moves on to the next is in ``routes.py``."""
         route = [
             self._at.planner.catalog.get(model, step=step) for model in self._at.planner.route(self._at.prompt, step)
         ]
-        reason: str | None = None
+        failure: MediaAssetsError | None = None
         for position, spec in enumerate(route):
             rest = route[position + 1 :]
             try:
                 draft, purchased = await self._ask(step, spec, made, is_fallback=position > 0)
             except MediaAssetsError as error:
-                if self._at.planner.settings.strict or not rest or not _moves_on(error, rest[0]):
-                    raise
-                unknown = _is_undecided(error)
-                reason = "unknown_outcome" if unknown else f"fallback: {type(error).__name__}: {error.message}"
+                # That a second model cannot even be asked says nothing of why it was needed.
+                failure = failure if failure is not None and isinstance(error, PlanError) else error
+                if self._at.planner.settings.strict or not rest or not moves_on(error, rest[0]):
+                    raise failure from error.__cause__
                 continue
             inputs = draft.request.input_keys()
             if step is Step.AUDIO and Step.VIDEO in made:
                 # Not an input of the request, but the speed was chosen for this clip.
                 inputs[str(Step.VIDEO)] = made[Step.VIDEO].request_key
-            return await self._record(step, draft, purchased, inputs, stood_in=position > 0, reason=reason)
+            return await self._record(step, draft, purchased, inputs, stood_in=position > 0, reason=reason_for(failure))
         message = f"the route of the step {step} is empty"
         raise PlanError.of(message, [])
 
@@ -197,7 +195,10 @@ class Chain:
         self, step: Step, spec: ModelSpec, made: Mapping[Step, StepResult], *, is_fallback: bool
     ) -> tuple[Draft, Purchased]:
         draft = self._draft(step, spec, made)
-        problems = [*draft.problems, *self._at.planner.model_problems(step, spec, self._at.today)]
+        problems = list(draft.problems)
+        bought = await in_thread(self._at.ledger.purchases.get, draft.request.key)
+        if bought is None or bought.state is not PurchaseState.SUCCEEDED:
+            problems += self._at.planner.model_problems(step, spec, self._at.today)
         if problems:
             headline = f"{spec.id} cannot make this {step}:"
             raise PlanError.of(headline, problems)
@@ -354,18 +355,6 @@ def _as_defect(step: Step, error: Exception) -> DefectError:
 def _clip_s(made: Mapping[Step, StepResult]) -> float:
     artifact = made[Step.VIDEO].artifact
     return (artifact.info.duration_s if artifact is not None else None) or 1.0
-
-
-def _is_undecided(error: MediaAssetsError) -> bool:
-    """Whether nobody knows what came of a submission; one that merely takes too long is known to be there."""
-    return isinstance(error, UnknownOutcomeError | UnexpectedResponseError) and error.billed is Billed.UNKNOWN
-
-
-def _moves_on(error: MediaAssetsError, following: ModelSpec) -> bool:
-    """Whether a route goes on to ``following``. Money that may be in flight only yields to a free model."""
-    if _is_undecided(error):
-        return following.recovery is Recovery.FREE
-    return isinstance(error, PurchaseError | MediaError | PlanError) and not isinstance(error, OutputLostError)
 
 
 def _picture(prompt: Prompt, made: Mapping[Step, StepResult]) -> Picture:

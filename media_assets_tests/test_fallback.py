@@ -212,3 +212,24 @@ def test_a_fallback_beyond_the_cap_is_not_bought(market: Market) -> None:
 
     assert isinstance(film.error, BudgetExceededError)
     assert market.accepted() == []
+
+
+def test_the_error_is_the_first_model_s_when_the_second_cannot_be_asked(market: Market) -> None:
+    """"Set FAL_KEY" is no answer to why Replicate refused."""
+    market.set_faults({"provider": "replicate", "fault": "400"})
+
+    film = _attempt(market, _picture(FIRST, SECOND), fal_key=None)
+
+    assert film.error is not None
+    assert type(film.error).__name__ == "RequestRejectedError"
+    assert "replicate" in film.error.message
+
+
+def test_what_another_prompt_bought_needs_no_key(market: Market) -> None:
+    """Two prompts share a picture; the second is made after the key was taken away."""
+    _attempt(market, _picture(FIRST, seed=3))
+
+    film = _attempt(market, _picture(FIRST, seed=3, key="other"), replicate_api_token=None)
+
+    assert film.error is None
+    assert market.posts() == 1

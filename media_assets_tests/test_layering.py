@@ -66,7 +66,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("orders",),
     ("submission",),
     ("purchase",),
-    ("film", "standing", "steps"),
+    ("film", "routes", "standing", "steps"),
     ("plan",),
     ("chain",),
     ("studio",),
