@@ -112,8 +112,8 @@ def png_16_bit_rgb() -> bytes:
 
 
 def grey_16_bit() -> bytes:
-    """Return a PNG of 16-bit grey, whose levels are mostly above 255."""
-    levels = textured(*SIZE_PX)[..., 0].astype(np.uint16) * 257
+    """Return a PNG of 16-bit grey, all of whose levels are white to whoever cuts them at 255."""
+    levels = textured(*SIZE_PX)[..., 0].astype(np.uint16) * 250 + 256
     return saved(Image.fromarray(levels), "PNG")
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from media_assets_tests.media.hostile_makers import MB, boxes, png, spoiled
 from media_assets_tests.media.makers import encode, moving_clip, speech_like, write_wav
@@ -149,10 +150,10 @@ def _wav(**changes: int) -> bytes:
     return b"RIFF" + riff + b"WAVEfmt \x10\0\0\0" + form + b"data" + struct.pack("<I", says) + data
 
 
-def _wav_of(value: float) -> bytes:
-    """Return half a second of 32-bit floats, all the same."""
-    head = _wav(kind=3, block=4, bits=32, bytes=RATE_HZ * 2)[:44]
-    return head + np.full(RATE_HZ // 2, value, "<f4").tobytes()
+def wav_of(samples: NDArray[np.float32]) -> bytes:
+    """Return a WAV of 32-bit floats."""
+    head = _wav(kind=3, block=4, bits=32, rate_hz=22_050, bytes=samples.size * 4)[:44]
+    return head + samples.astype("<f4").tobytes()
 
 
 def _picture_of(size_px: tuple[int, int], data: bytes) -> bytes:
@@ -196,8 +197,8 @@ SOUNDS: dict[str, Callable[[Sources], bytes]] = {
     "wav_no_bits": lambda _: _wav(bits=0),
     "wav_unknown_codec": lambda _: _wav(kind=0x7A7A),
     "wav_header_only": lambda _: _wav(bytes=0),
-    "wav_nan": lambda _: _wav_of(float("nan")),
-    "wav_infinite": lambda _: _wav_of(float("inf")),
+    "wav_nan": lambda _: wav_of(np.full(RATE_HZ, np.nan, np.float32)),
+    "wav_infinite": lambda _: wav_of(np.full(RATE_HZ, np.inf, np.float32)),
     "mp3_tag_only": lambda _: b"ID3\4\0\0\0\0\0\n" + _ID3_END,
     "mp3_tag_of_256_mb": lambda _: b"ID3\4\0\0\x7f\x7f\x7f\x7f" + bytes(MB),
     "mp3_one_frame": _first_frame,

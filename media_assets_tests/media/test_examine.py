@@ -116,6 +116,8 @@ def test_a_package_that_is_not_installed_is_found(picture: Path, tmp_path: Path)
     (package / "media").mkdir(parents=True)
     source = Path(sys.modules["media_assets"].__file__ or "").parent
     shutil.copytree(source, package, dirs_exist_ok=True, ignore=shutil.ignore_patterns("__pycache__"))
+    # A module of ours may one day be called like one of Python's own, and lies beside the child's script.
+    (package / "media" / "json.py").write_text("raise SystemExit('not the json that was meant')")
     read_only = tmp_path / "read_only"
     read_only.mkdir(mode=0o555)
     path = [str(package.parent), *(entry for entry in sys.path if entry and Path(entry) != source.parent)]

@@ -53,6 +53,11 @@ class _Waiting:
         self._thread.start()
         assert _become_true(self._is_opened), self.error
         (self.pid,) = children() - before
+        assert _become_true(lambda: str(path) in self.files())
+
+    def files(self) -> list[str]:
+        """Return what the child has open."""
+        return [os.readlink(link) for link in Path(f"/proc/{self.pid}/fd").iterdir()]  # noqa: PTH115 - pipes are no paths
 
     def _is_opened(self) -> bool:
         try:
@@ -194,10 +199,13 @@ def test_a_child_has_nothing_of_ours_and_little_of_the_machine(endless: Path, mo
         os.set_inheritable(ours.fileno(), True)  # noqa: FBT003 - its signature
         waiting = _Waiting(endless)
         folder = Path(f"/proc/{waiting.pid}")
-        files = {os.readlink(link) for link in (folder / "fd").iterdir()}  # noqa: PTH115 - pipes are no paths
+        files = waiting.files()
         environment = (folder / "environ").read_bytes().split(b"\0")
         stat = (folder / "stat").read_text().rpartition(")")[2].split()
-        limits = {name: waiting.limit(name) for name in ("Max address space", "Max core file size", "Max open files")}
+        limits = {
+            name: waiting.limit(name)
+            for name in ("Max address space", "Max core file size", "Max file size", "Max open files")
+        }
         cwd = os.readlink(folder / "cwd")  # noqa: PTH115
         soft, hard = waiting.both_limits("Max cpu time")
         waiting.stop.set()
@@ -218,6 +226,7 @@ def test_a_child_has_nothing_of_ours_and_little_of_the_machine(endless: Path, mo
     assert limits == {
         "Max address space": str(MEMORY_BYTES),
         "Max core file size": "0",
+        "Max file size": "0",
         "Max open files": "32",
     }
     assert (soft, hard) == ("10", "11")
@@ -247,8 +256,8 @@ def test_a_child_that_reads_nothing_is_no_obstacle() -> None:
 
 
 @needs_proc
-@pytest.mark.parametrize("ending", ["os._exit(0)", "time.sleep(60)"])
-def test_what_a_child_has_started_ends_with_it(ending: str) -> None:
+@pytest.mark.parametrize(("ending", "deadline_s"), [("os._exit(0)", 30), ("time.sleep(60)", 3)])
+def test_what_a_child_has_started_ends_with_it(ending: str, deadline_s: float) -> None:
     """A decoder that was taken over could start something to stay."""
     code = (
         "import os, time\n"
@@ -258,7 +267,7 @@ def test_what_a_child_has_started_ends_with_it(ending: str) -> None:
         "os.write(1, str(pid).encode())\n" + ending
     )
 
-    ended = run_limited(_python(code), b"", deadline_s=1)
+    ended = run_limited(_python(code), b"", deadline_s=deadline_s)
 
     assert _become_true(lambda: not is_alive(int(ended.reply)))
 

@@ -12,15 +12,18 @@ from hashlib import sha256
 from pathlib import Path
 
 import av
+import numpy as np
 import pytest
 
 from media_assets.errors import ProbeError
 from media_assets.media import examine as examine_module
 from media_assets.media.examine import MEMORY_BYTES, Ended, examine
+from media_assets.media.probe import probe
 from media_assets.media.questions import AskAudio, AskImage, AskVideo, Question
 from media_assets_tests.conftest import SAMPLE
 from media_assets_tests.media.hostile_makers import NO_MEDIA, PICTURES, playlists
-from media_assets_tests.media.hostile_streams import SOUNDS, VIDEOS, Sources
+from media_assets_tests.media.hostile_streams import SOUNDS, VIDEOS, Sources, wav_of
+from media_assets_tests.media.makers import speech_like
 from media_assets_tests.media.watching import HAS_PROC, Canary, canary_server, children
 
 IMAGE = AskImage(requested_size_px=(96, 64), min_side_px=32)
@@ -281,6 +284,19 @@ def test_a_demuxer_without_our_guards_would_ask_the_canary(tmp_path: Path) -> No
             av.open(str(path), format="hls", options=unguarded).close()
 
         assert canary.asked == ["/canary.ts"]
+
+
+def test_one_impossible_sample_does_not_spoil_the_numbers_of_a_voice(tmp_path: Path) -> None:
+    """A model that divides by zero once still spoke the rest."""
+    samples = speech_like(2).astype("<f4")
+    levels = []
+    for value in (samples[7], np.nan):
+        samples[7] = value
+        path = tmp_path / "voice.wav"
+        path.write_bytes(wav_of(samples))
+        levels.append(VOICE.answer(path, probe(path)).numbers["rms_dbfs"])
+
+    assert levels[1] == pytest.approx(levels[0], abs=1)
 
 
 def _mutated(data: bytes, random_: random.Random) -> bytes:

@@ -173,7 +173,7 @@ class Allowed:
         try:
             parts = _parts(url)
             if parts.fragment:
-                _refuse("it has a fragment")
+                _refuse(f"it has a fragment, at {parts.host}")
             known = parts.origin in self.origins
             if not known:
                 self._check_stranger(parts)
@@ -185,11 +185,11 @@ class Allowed:
 
     def _check_stranger(self, parts: _Parts) -> None:
         if parts.scheme != "https":
-            _refuse("it is http, not https")
+            _refuse(f"it is http, not https, at {parts.host}")
         if _as_address(parts.host) is not None:
             _refuse(f"{parts.host} is an IP address, not a name")
         if parts.port != _DEFAULT_PORTS["https"]:
-            _refuse(f"port {parts.port} is not 443")
+            _refuse(f"port {parts.port} of {parts.host} is not 443")
         labels = parts.host.split(".")
         if parts.host not in self.hosts and not self.parents & {
             ".".join(labels[number:]) for number in range(1, len(labels))

@@ -28,6 +28,7 @@ USER_AGENT = "media-assets"
 _OURS_ALONE = frozenset({"accept-encoding", "connection", "content-length", "host", "transfer-encoding"})
 """Headers that say how a message is framed and routed; a caller that could set them could break both."""
 
+_HOST = re.compile(rb"[A-Za-z0-9._:-]+")
 _HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 _HEADER_VALUE = re.compile(r"([\x21-\x7e]+([ \t]+[\x21-\x7e]+)*)?")
 
@@ -224,7 +225,11 @@ def _host_of(url: str) -> str:
     """
     try:
         parsed = httpx.URL(url)
-        usable = parsed.scheme in {"http", "https"} and parsed.host and (parsed.port or 1) <= _LAST_PORT
+        usable = (
+            parsed.scheme in {"http", "https"}
+            and _HOST.fullmatch(parsed.raw_host) is not None
+            and (parsed.port or 1) <= _LAST_PORT
+        )
     except (httpx.InvalidURL, ValueError):
         usable = False
     if not usable:

@@ -188,7 +188,7 @@ def test_a_byte_at_a_time_is_too_slow(target: Path) -> None:
 
 @pytest.mark.parametrize("script", [silent, lambda connection: connection.wait()], ids=["no-head", "no-read"])
 def test_a_server_that_says_nothing_is_left(script: Callable[[Connection], None], target: Path) -> None:
-    limits = DownloadLimits(deadline_s=60, floor_grace_s=0.2, connect_s=0.2, attempts=2, first_wait_s=0.01)
+    limits = DownloadLimits(deadline_s=60, floor_grace_s=0.1, connect_s=0.5, attempts=2, first_wait_s=0.01)
     with RawServer(script) as server, pytest.raises(ProviderUnavailableError, match="did not answer in time") as caught:
         fetch(server, target, limits=limits)
 

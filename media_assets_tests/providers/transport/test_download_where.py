@@ -17,7 +17,7 @@ from media_assets_tests.providers.transport.raw_server import Connection, RawSer
 __all__ = ["internet"]
 
 FILES, OTHER, CDN = "93.184.216.34", "93.184.216.35", "93.184.216.36"
-LIMITS = DownloadLimits(deadline_s=10, attempts=2, first_wait_s=0.01, longest_wait_s=0.02, connect_s=1)
+LIMITS = DownloadLimits(deadline_s=10, attempts=2, first_wait_s=0.01, longest_wait_s=0.02)
 BASE_PORT = 9
 
 

@@ -355,11 +355,11 @@ def test_no_word_of_any_stage_counts_as_sending() -> None:
 def test_a_shared_client_that_has_no_place_has_not_sent() -> None:
     def hold(connection: Connection) -> None:
         connection.read_request()
-        connection.wait(0.6)
+        connection.wait(1.2)
         connection.reply()
 
     async def crowd(url: str) -> list[HttpReply | BaseException]:
-        limits = ExchangeLimits(deadline_s=10, connect_s=0.2)
+        limits = ExchangeLimits(deadline_s=10, connect_s=0.6)
         async with make_client(max_connections=1) as client:
             calls = (
                 exchange(HttpCall(method="GET", url=url), headers={}, limits=limits, client=client) for _ in range(2)
