@@ -91,15 +91,24 @@ async def _make_all(studio: Studio, prompts: list[Prompt]) -> list[Film]:
     return films
 
 
+def submissions(*options: str) -> int:
+    """Count the submissions that one call sends when its reply goes wrong [--markdown]."""
+    from benchmarks.submissions import main as count  # noqa: PLC0415 - imports four vendors' packages
+
+    return count(list(options))
+
+
 BENCHMARKS = {"film": film, "cached": cached, "start": start}
 
 
 def main(names: list[str]) -> int:
     """Run the named benchmarks; list them when there are none."""
+    if names[:1] == ["submissions"]:
+        return submissions(*names[1:])
     unknown = [name for name in names if name not in BENCHMARKS]
     if unknown or not names:
-        for name, function in BENCHMARKS.items():
-            print(f"{name:8} {(function.__doc__ or '').splitlines()[0]}")
+        for name, function in {**BENCHMARKS, "submissions": submissions}.items():
+            print(f"{name:11} {(function.__doc__ or '').splitlines()[0]}")
         return 2 if unknown else 0
     for name in names:
         BENCHMARKS[name]()

@@ -12,6 +12,8 @@ TIME_SCALE = 20.0
 """Virtual seconds that pass in one real second: runs keep their usual length and take no time."""
 
 Fail = Callable[..., None]
+Record = Callable[[str, object], None]
+"""What ``record_property`` is."""
 
 
 @pytest.fixture(scope="module")

@@ -18,8 +18,9 @@ from media_assets.providers.base import Asked, InputFile
 from media_assets.simulator.media import picture
 from media_assets.simulator.replicate_files import sign_download
 from media_assets.simulator.server import Simulator
-from media_assets_tests.conformance.conftest import Fail
+from media_assets_tests.conformance.conftest import Fail, Record
 from media_assets_tests.conformance.fal_types import FalTypes
+from media_assets_tests.conformance.judged_queue import Queue
 from media_assets_tests.conformance.judged_wire import JudgedWire
 from media_assets_tests.conformance.our_requests import (
     SCRIPT,
@@ -30,7 +31,7 @@ from media_assets_tests.conformance.our_requests import (
     requests_of,
 )
 from media_assets_tests.conformance.specification import Specification, schema_faults
-from media_assets_tests.conformance.test_fal_queue import Queue, Record
+from media_assets_tests.conftest import SAMPLE
 
 VARIABLE = "MEDIA_ASSETS_OPENAPI_DIR"
 VOICE = "21m00Tcm4TlvDq8ikWAM"
@@ -102,7 +103,7 @@ def test_replicate_predictions(replicate: JudgedWire, simulator: Simulator, reco
     replicate.send("GET", "/predictions?created_after=2020-01-01T00:00:00Z")
 
     assert {one.state for one in ended} == {State.SUCCEEDED}
-    record_property("sample", f"Replicate's predictions: {replicate.specification.tally}")
+    record_property(SAMPLE, f"Replicate's predictions: {replicate.specification.tally}")
 
 
 FATES = ("run_failed", "content_rejected", "queue_stuck", "run_stuck", "aborted")
@@ -123,7 +124,7 @@ def test_replicate_endings(replicate: JudgedWire, simulator: Simulator, fail: Fa
 
     assert [one["status"] for one in after] == ["failed", "failed", "canceled", "canceled", "aborted", "succeeded"]
     assert [(one["data_removed"], one["output"]) for one in removed] == [(True, None)] * len(made)
-    record_property("sample", f"Replicate's endings: {replicate.specification.tally}")
+    record_property(SAMPLE, f"Replicate's endings: {replicate.specification.tally}")
 
 
 def test_replicate_files_and_catalogue(replicate: JudgedWire, record_property: Record) -> None:
@@ -140,7 +141,7 @@ def test_replicate_files_and_catalogue(replicate: JudgedWire, record_property: R
         replicate.send("GET", path)
     replicate.send("GET", f"/models/stability-ai/sdxl/versions/{SDXL}")
 
-    record_property("sample", f"Replicate's files and catalogue: {replicate.specification.tally}")
+    record_property(SAMPLE, f"Replicate's files and catalogue: {replicate.specification.tally}")
 
 
 def test_our_sdxl_input_and_the_simulators_are_the_recorded_schemas(
@@ -160,7 +161,7 @@ def test_our_sdxl_input_and_the_simulators_are_the_recorded_schemas(
     assert {name: _limits(one, recorded) for name, one in simulated.items()} == {
         name: _limits(one, recorded) for name, one in recorded["Input"]["properties"].items()
     }
-    record_property("sample", f"SDXL: {len(bodies)} inputs, {len(simulated)} fields of the simulator's")
+    record_property(SAMPLE, f"SDXL: {len(bodies)} inputs, {len(simulated)} fields of the simulator's")
 
 
 def _limits(one: Mapping[str, Any], schemas: Mapping[str, Any]) -> dict[str, Any]:
@@ -184,7 +185,7 @@ def test_openai_pictures_and_speech(openai: JudgedWire, simulator: Simulator, re
     openai.send("POST", "/images/generations", json={**picture_of, "stream": True, "partial_images": 1})
     openai.send("POST", "/audio/speech", json={"model": "gpt-4o-mini-tts", "input": SCRIPT, "voice": "coral"})
 
-    record_property("sample", f"OpenAI: {openai.specification.tally}")
+    record_property(SAMPLE, f"OpenAI: {openai.specification.tally}")
 
 
 @pytest.mark.parametrize(
@@ -222,7 +223,7 @@ def test_elevenlabs_speech_and_history(elevenlabs: JudgedWire, simulator: Simula
     for path in ("/v1/user/subscription", "/v1/models"):
         elevenlabs.send("GET", path)
 
-    record_property("sample", f"ElevenLabs: {elevenlabs.specification.tally}")
+    record_property(SAMPLE, f"ElevenLabs: {elevenlabs.specification.tally}")
 
 
 def test_elevenlabs_misfits(elevenlabs: JudgedWire, http: httpx.Client) -> None:
@@ -255,4 +256,4 @@ def test_fal_requests_and_results(queue: Queue, simulator: Simulator, record_pro
         results += 1
 
     assert len(models) == results
-    record_property("sample", f"fal: {requests} request bodies, {results} results, against fal's own types")
+    record_property(SAMPLE, f"fal: {requests} request bodies, {results} results, against fal's own types")

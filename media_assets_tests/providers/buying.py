@@ -1,0 +1,102 @@
+"""One purchase of one model from the simulator, as a studio makes it, and everything that was recorded of it."""
+
+import asyncio
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import sqlalchemy as sa
+
+from media_assets.catalog import ModelSpec
+from media_assets.errors import MediaAssetsError
+from media_assets.ledger.budgets import Cap
+from media_assets.ledger.rows import PurchaseRow
+from media_assets.ledger.schema import attempt
+from media_assets.media.questions import AskAudio, AskImage
+from media_assets.orders import Order
+from media_assets.pricing import estimate, to_micro_usd
+from media_assets.prompt import Step
+from media_assets.purchase import Purchasing
+from media_assets.request import GenerationRequest
+from media_assets.studio import Studio
+from media_assets_tests.conformance.our_requests import SCRIPT, drafted
+from media_assets_tests.making import TODAY
+from media_assets_tests.simulated import Market
+
+_PLENTY_MICRO_USD = 1_000_000_000
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bought:
+    """What came of one purchase."""
+
+    row: PurchaseRow
+    attempts: tuple[Mapping[str, Any], ...]
+    """Rows of the ledger's table of that name, in order."""
+    error: MediaAssetsError | None
+    posts: int
+    """Submissions that the simulator was sent."""
+    accepted: int
+    """Those that it accepted."""
+
+    @property
+    def outcomes(self) -> list[str]:
+        """What each attempt came to."""
+        return [str(one["outcome"]) for one in self.attempts]
+
+
+def buy(market: Market, spec: ModelSpec, *, take: int, **settings: Any) -> Bought:
+    """Buy one picture or voice, with waits as short as the settings allow.
+
+    Args:
+        market: A simulator, and a home to buy for.
+        spec: The model; its deadlines may be shorter than the catalog's.
+        take: Another number is another purchase.
+        settings: Changes to the settings.
+    """
+    posts, accepted = _counts(market)
+    request = replace(drafted(spec).request, take=take)
+    error: MediaAssetsError | None = None
+    with market.studio(**settings) as studio:
+        try:
+            asyncio.run(_buying(studio, spec, request))
+        except MediaAssetsError as raised:
+            error = raised
+        row = studio.ledger.purchases.get(request.key)
+        assert row is not None
+        found = sa.select(attempt).where(attempt.c.request_key == request.key).order_by(attempt.c.n)
+        with studio.ledger.database.read() as connection:
+            attempts = tuple(dict(one._mapping) for one in connection.execute(found))
+    posts_after, accepted_after = _counts(market)
+    return Bought(
+        row=row, attempts=attempts, error=error, posts=posts_after - posts, accepted=accepted_after - accepted
+    )
+
+
+def _counts(market: Market) -> tuple[int, int]:
+    """Return what ``/_sim/requests`` and ``/_sim/submissions`` count, without an HTTP client for each look."""
+    world = market.simulator.world
+    posts = sum(count for kind, count in world.received().items() if kind.call == "submit")
+    return posts, len(world.submissions.all())
+
+
+async def _buying(studio: Studio, spec: ModelSpec, request: GenerationRequest) -> None:
+    worst = estimate(spec, request, today=TODAY).max_usd
+    plan_id = secrets.token_hex(8)
+    caps = [Cap("prompt:buying", _PLENTY_MICRO_USD, "cap")]
+    studio.ledger.prompts.open_plan(plan_id, "buying", amounts={spec.step: to_micro_usd(worst)}, caps=caps)
+    order = Order(
+        request=request,
+        spec=spec,
+        prompt_key="buying",
+        plan_id=plan_id,
+        estimate_usd=worst,
+        inputs={},
+        question=AskAudio(text=SCRIPT) if spec.step is Step.AUDIO else AskImage(requested_size_px=None),
+        today=TODAY,
+    )
+    try:
+        await Purchasing(studio.ledger, studio.store, studio.transport).buy(order)
+    finally:
+        studio.ledger.prompts.close_plan(plan_id)
