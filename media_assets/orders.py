@@ -11,6 +11,7 @@ from media_assets.artifact import Artifact
 from media_assets.catalog import ModelSpec
 from media_assets.errors import (
     Billed,
+    ConfigurationError,
     MediaAssetsError,
     OutputLostError,
     PredictionFailedError,
@@ -56,9 +57,13 @@ class Order:
         """Return what a final prediction cost, by our table and by what the provider reported."""
         if not self._is_billed(prediction):
             return Settlement(reported=prediction.reported)
-        priced = cost(
-            self.spec, self.request, reported=prediction.reported, today=self.today, assume_usd=self.assume_usd
-        )
+        try:
+            priced = cost(
+                self.spec, self.request, reported=prediction.reported, today=self.today, assume_usd=self.assume_usd
+            )
+        except ConfigurationError:
+            # The catalog changed since it was submitted. It is paid for, so it must not be lost for want of a price.
+            return Settlement(cost_micro_usd=to_micro_usd(self.estimate_usd), reported=prediction.reported)
         return Settlement(
             cost_micro_usd=to_micro_usd(priced.usd), reported=prediction.reported, price_from=priced.price_from
         )

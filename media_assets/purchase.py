@@ -19,28 +19,26 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NoReturn
 
-from media_assets.artifact import ArtifactStore, MediaInfo
+from media_assets.artifact import ArtifactStore
 from media_assets.catalog import Recovery
 from media_assets.crash_points import crash_point
 from media_assets.errors import (
     Billed,
-    JudgeError,
     LedgerError,
     MediaAssetsError,
     OutputLostError,
     PredictionFailedError,
     ProbeError,
     PurchaseError,
+    Rerun,
     UnknownOutcomeError,
 )
 from media_assets.ledger import Ledger
 from media_assets.ledger.claims import Busy, Claim, Settlement
 from media_assets.ledger.rows import PurchaseRow, PurchaseState
-from media_assets.media.examine import examine
-from media_assets.media.judge import Verdict
-from media_assets.media.probe import probe
+from media_assets.media.look import look
 from media_assets.orders import Order, Purchased, named, stored_failure
-from media_assets.prediction import Prediction, State
+from media_assets.prediction import Prediction
 from media_assets.pricing import to_micro_usd
 from media_assets.prompt import Step
 from media_assets.providers.transport import Transport
@@ -118,7 +116,7 @@ class Purchasing:
                 return Purchased.from_row(found, spent_micro_usd=0, cached=True)
             if found.recovery is not Recovery.FREE:
                 message = "the paid file is gone from the store; buying it again is for you to decide (a new take)."
-                raise OutputLostError(message)
+                raise OutputLostError(message, prediction_id=found.prediction_id)
             remake = True
 
     async def _claim(self, order: Order, *, remake: bool) -> Claim | Busy | PurchaseRow:
@@ -140,16 +138,23 @@ class Purchasing:
 
         try:
             found = await in_thread(claim)
-        except asyncio.CancelledError:
+        except asyncio.CancelledError as error:
             if claimed and isinstance(claimed[0], Claim):
-                try:
-                    await self._submission(claimed[0], order).release()
-                finally:
-                    self._ledger.purchases.leave(claimed[0])
+                await self._drop(claimed[0], order, error)
             raise
         if isinstance(found, Claim):
             crash_point("claimed")
         return found
+
+    async def _drop(self, claim: Claim, order: Order, error: BaseException) -> None:
+        """Give up a claim right after it was made."""
+        try:
+            if claim.row is None or claim.found is PurchaseState.RESERVED:
+                await self._submission(claim, order).release(error)
+            else:
+                await in_thread(self._ledger.purchases.hand_over, claim)  # it was sent once: that stays on record
+        finally:
+            self._ledger.purchases.leave(claim)
 
     def _submission(self, claim: Claim, order: Order) -> Submission:
         return Submission(claim, order, self._ledger, self._transport)
@@ -165,9 +170,18 @@ class Purchasing:
                 return await self._resume(claim, order, claim.prediction, work)
             await self._refuse_undecided(claim, order)
             return await self._submit_and_store(claim, order, work)
+        except BaseException:
+            await self._hand_over(claim)
+            raise
         finally:
             self._ledger.purchases.leave(claim)
             shutil.rmtree(work.scratch, ignore_errors=True)
+
+    async def _hand_over(self, claim: Claim) -> None:
+        try:
+            await in_thread(self._ledger.purchases.hand_over, claim)
+        except LedgerError as error:
+            _log.warning("purchase %s stays with this process until it ends: %s", claim.request_key[:12], error.message)
 
     async def _already_there(self, claim: Claim) -> Purchased | None:
         """Return the artifact if, between our look and our claim, somebody made it again."""
@@ -194,14 +208,24 @@ class Purchasing:
 
     async def _resume(self, claim: Claim, order: Order, known: Prediction, work: _Work) -> Purchased:
         """Go on with a prediction that was submitted before: nothing is sent that could cost money."""
-        if self._transport.adapter(order.request.provider).status_call(known) is None:
-            message = "the provider answered once, and the process died before the file was stored."
-            lost = OutputLostError(message, prediction_id=known.id)
-            await in_thread(self._ledger.purchases.write_lost, claim, lost)
-            raise lost
+        if not self._transport.can_ask(order.request.provider, known):
+            await self._refuse_unanswerable(claim, known)
         prediction = await self._follow(claim, order, known, work, settled=claim.found is PurchaseState.DONE)
         await self._store_output(claim, order, prediction, work)
         return await self._finished(claim, order, work)
+
+    async def _refuse_unanswerable(self, claim: Claim, known: Prediction) -> NoReturn:
+        """Record that nothing can be had of a prediction any more: its one reply was not brought to its end."""
+        purchases = self._ledger.purchases
+        if claim.found is PurchaseState.DONE:
+            message = "the provider answered once, and the work ended before the file was stored: it is paid and lost."
+            lost = OutputLostError(message, prediction_id=known.id)
+            await in_thread(purchases.write_lost, claim, lost)
+            raise lost
+        message = "the provider answered once, and the work ended before that was recorded: it may be billed."
+        unknown = UnknownOutcomeError(message, prediction_id=known.id)
+        await in_thread(purchases.write_unknown, claim, unknown)
+        raise unknown
 
     async def _submit_and_store(self, claim: Claim, order: Order, work: _Work) -> Purchased:
         submission = self._submission(claim, order)
@@ -209,11 +233,11 @@ class Purchasing:
         async with contextlib.AsyncExitStack() as stack:
             try:
                 await stack.enter_async_context(self._transport.place(order.request.provider))
-            except asyncio.CancelledError:
-                await submission.release()
+            except asyncio.CancelledError as error:
+                await submission.release(error)
                 raise
             work.started = time.monotonic()
-            keep = self._keep(claim, order, work) if self._comes_once(order) else None
+            keep = None if order.spec.recovery is Recovery.FREE else self._keep(claim, order, work)
             prediction = await submission.submit(work.scratch, references, self._teller(claim, order), keep)
             if is_done(prediction):
                 work.spent_micro_usd = order.settlement(prediction).cost_micro_usd
@@ -229,14 +253,13 @@ class Purchasing:
             raise
         return await self._finished(claim, order, work)
 
-    def _comes_once(self, order: Order) -> bool:
-        """Whether a paid output comes with the reply to the submission, and cannot be had again."""
-        known = Prediction(id="any", state=State.UNKNOWN)
-        is_paid = order.spec.recovery is not Recovery.FREE
-        return is_paid and self._transport.adapter(order.request.provider).status_call(known) is None
-
     def _keep(self, claim: Claim, order: Order, work: _Work) -> Keep:
         async def keep(prediction: Prediction) -> None:
+            """Bring to its end what came with the reply to the submission, and cannot be had again."""
+            if self._transport.can_ask(order.request.provider, prediction):
+                return
+            if not is_done(prediction):
+                await self._record_end(claim, prediction, order.settlement(prediction), work)
             crash_point("settled")
             await self._store_output(claim, order, prediction, work)
 
@@ -253,6 +276,13 @@ class Purchasing:
                 known, order.spec, tell=self._teller(claim, order), on_change=changed
             )
         except UnknownOutcomeError as error:
+            if settled:
+                message = (
+                    f"{order.request.provider} no longer knows prediction {known.id}: its output is paid and lost."
+                )
+                lost = OutputLostError(message, prediction_id=known.id)
+                await in_thread(self._ledger.purchases.write_lost, claim, lost)
+                raise lost from error
             await in_thread(self._ledger.purchases.write_unknown, claim, error)
             raise
         settlement = None if settled else order.settlement(prediction)
@@ -276,8 +306,9 @@ class Purchasing:
         if isinstance(error, OutputLostError):
             await in_thread(purchases.write_lost, claim, error, settlement)
             raise error
-        if settlement is not None:
-            error.billed = Billed.YES if settlement.cost_micro_usd else Billed.NO
+        # Settled before means that it had succeeded.
+        is_paid = settlement is None or settlement.cost_micro_usd > 0
+        error.billed = Billed.YES if is_paid else Billed.NO
         duration_s = time.monotonic() - work.started
         await in_thread(
             purchases.write_failed, claim, None, error, outcome="failed", settlement=settlement, duration_s=duration_s
@@ -298,13 +329,17 @@ class Purchasing:
         is_own_file = prediction.outputs[0].path is not None
         try:
             path = await self._transport.fetch(prediction, order.spec, work.scratch)
-            look = _look if is_own_file else _look_from_outside
-            info, failed = await in_thread(look, path, order)
+            what = _WHAT[order.request.step]
+            info, failed = await in_thread(look, path, order.question, what=what, from_outside=not is_own_file)
         except OutputLostError as error:
+            error.prediction_id = prediction.id
             await in_thread(purchases.write_lost, claim, error)
             raise
+        except PurchaseError as error:
+            error.prediction_id = prediction.id
+            raise
         except ProbeError as error:
-            if not is_own_file:
+            if not is_own_file and error.rerun is not Rerun.RESUME:
                 # What was paid for is no medium: kept as failed, so that nobody waits for it for ever.
                 error.billed = Billed.YES
                 await in_thread(purchases.write_failed, claim, None, error, outcome="failed")
@@ -335,22 +370,3 @@ class Purchasing:
                     self._ledger.purchases.write_progress(claim, fraction)
 
         return tell
-
-
-def _look(path: Path, order: Order) -> tuple[MediaInfo, JudgeError | None]:
-    info = probe(path)
-    return info, _fault(order.question.answer(path, info), order)
-
-
-def _look_from_outside(path: Path, order: Order) -> tuple[MediaInfo, JudgeError | None]:
-    """Look at bytes that a provider sent: in a child process with limits."""
-    examined = examine(path, order.question)
-    return examined.info, _fault(examined.verdict, order)
-
-
-def _fault(verdict: Verdict, order: Order) -> JudgeError | None:
-    try:
-        verdict.require(_WHAT[order.request.step])
-    except JudgeError as error:
-        return error
-    return None

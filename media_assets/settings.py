@@ -40,7 +40,7 @@ class Settings(BaseSettings):
 
     home: Path | None = None
     """The folder of all state. None: see :func:`find_home`."""
-    ledger_url: str | None = None
+    ledger_url: str | None = Field(default=None, repr=False)
     """A Postgres or SQLite URL in place of ``<home>/ledger.db``."""
     route_image: Route = list(DEFAULT_ROUTES[Step.IMAGE])
     """Models for the picture, in order, comma-separated."""

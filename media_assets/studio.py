@@ -76,7 +76,7 @@ class MakeOptions:
 class StudioOptions:
     """What a studio is opened with; ``settings.py`` reads the same from the environment."""
 
-    ledger_url: str | None = None
+    ledger_url: str | None = field(default=None, repr=False)
     """A Postgres or SQLite URL in place of ``<home>/ledger.db``."""
     plan: PlanSettings = field(default_factory=PlanSettings)
     max_cost_usd: Decimal | None = None

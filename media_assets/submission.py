@@ -5,8 +5,11 @@ Every other outcome is final here: accepted, refused, or unknown.
 """
 
 import asyncio
+import logging
+import random
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -14,7 +17,6 @@ from media_assets.catalog import Recovery
 from media_assets.crash_points import crash_point
 from media_assets.errors import (
     Billed,
-    LedgerError,
     MediaAssetsError,
     ProviderUnavailableError,
     PurchaseError,
@@ -24,12 +26,14 @@ from media_assets.errors import (
 )
 from media_assets.ledger import Ledger
 from media_assets.ledger.admission import Wait
-from media_assets.ledger.claims import Claim
+from media_assets.ledger.claims import Claim, PredictionTakenError
 from media_assets.media.conform import conformed
 from media_assets.orders import Order
 from media_assets.prediction import Prediction, State
 from media_assets.providers.transport import Transport
 from media_assets.threads import in_thread, wait_for_end
+
+_log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
@@ -37,6 +41,8 @@ Keep = Callable[[Prediction], Awaitable[None]]
 
 _STOPPED = "stopped before it was done; run again to go on."
 _MOST_CONNECTION_TRIES = 5
+_JITTER = 0.25
+"""Part by which a wait may be longer than it must, so that whoever was refused together does not come back together."""
 
 
 def is_done(prediction: Prediction) -> bool:
@@ -44,14 +50,31 @@ def is_done(prediction: Prediction) -> bool:
     return prediction.state is State.SUCCEEDED and bool(prediction.outputs)
 
 
-async def to_the_end(work: Coroutine[Any, Any, T]) -> T:
-    """Finish ``work`` even when canceled, and be canceled after it: money is out, so its result is kept."""
-    running = asyncio.ensure_future(work)
-    try:
-        return await asyncio.shield(running)
-    except asyncio.CancelledError:
-        await wait_for_end(running)
-        raise
+@dataclass(frozen=True)
+class _Again:
+    """A submission was provably not accepted, was put back, and is to be sent again."""
+
+    wait_s: float
+
+
+@dataclass
+class _Patience:
+    """How long, and how often, a submission that is refused for now is tried again."""
+
+    deadline: float
+    """Of ``time.monotonic``."""
+    backoff_s: float
+    unreached: int = 0
+
+    def wait_s(self, error: RateLimitedError | ProviderUnavailableError) -> float | None:
+        """Return the wait before the next try; None when it is time to give up."""
+        hint_s = error.retry_after_s if isinstance(error, RateLimitedError) else None
+        wait_s = max(hint_s or 0.0, self.backoff_s)
+        self.backoff_s *= 2
+        self.unreached += isinstance(error, ProviderUnavailableError)
+        if self.unreached >= _MOST_CONNECTION_TRIES or time.monotonic() + wait_s > self.deadline:
+            return None
+        return wait_s
 
 
 class Submission:
@@ -63,6 +86,7 @@ class Submission:
         self._purchases = ledger.purchases
         self._transport = transport
         self._is_free = order.spec.recovery is Recovery.FREE
+        self._patience = self._full_patience()
         self.token: str | None = None
         """The attempt's, from the intent on."""
 
@@ -74,13 +98,20 @@ class Submission:
         """
         order = self._order
         try:
-            if error := self._transport.refused_lately(order.request.provider):
-                raise error
+            self._refuse_closed()
             files, notes = await in_thread(conformed, order.request.inputs, order.inputs, scratch)
             return await self._transport.prepare(order.request, order.spec, files), notes
-        except (asyncio.CancelledError, MediaAssetsError):
-            await self.release()
+        except (asyncio.CancelledError, MediaAssetsError) as error:
+            await self.release(error)
             raise
+
+    def _full_patience(self) -> _Patience:
+        options = self._transport.options
+        return _Patience(time.monotonic() + options.refusals_deadline_s, options.backoff_first_s)
+
+    def _refuse_closed(self) -> None:
+        if error := self._transport.refused_lately(self._order.request.provider):
+            raise error
 
     async def submit(
         self, scratch: Path, references: Mapping[str, str], tell: Callable[[float], None], keep: Keep | None = None
@@ -91,32 +122,23 @@ class Submission:
             scratch: A folder of this purchase alone.
             references: What :meth:`prepare` returned.
             tell: Called with the fraction done, from any thread.
-            keep: Stores an output that came with the reply, before a cancellation is heeded: there is no other way
-                to have it again.
+            keep: Told of a prediction that is final at once, before a cancellation is heeded: its output may come
+                with this reply and never again.
 
         Raises:
             PurchaseError: It was not accepted, or nobody knows; recorded.
             MediaError: A local model failed; recorded.
         """
-        options = self._transport.options
-        deadline = time.monotonic() + options.refusals_deadline_s
-        backoff_s, tries = options.backoff_first_s, 0
+        self._patience = self._full_patience()
         while True:
             token = await self._admitted()
             crash_point("intent_written")
-            try:
-                sending = self._send_and_keep(token, scratch, references, tell, keep)
-                # A local model is stopped at once; what a provider may bill is heard to the end.
-                return await (sending if self._is_free else to_the_end(sending))
-            except (RateLimitedError, ProviderUnavailableError) as error:
-                tries += 1
-                wait_s = max(getattr(error, "retry_after_s", None) or 0.0, backoff_s)
-                unreachable = isinstance(error, ProviderUnavailableError) and tries >= _MOST_CONNECTION_TRIES
-                if self._is_free or unreachable or time.monotonic() + wait_s > deadline:
-                    await self._fail(token, error)
-                    raise
-                await self._put_back(token, error, wait_s)
-            backoff_s *= 2
+            sending = self._send_and_keep(token, scratch, references, tell, keep)
+            # A local model is stopped at once; what a provider may bill is heard to the end.
+            came = await (sending if self._is_free else self._to_the_end(sending))
+            if isinstance(came, Prediction):
+                return came
+            await self._rest(came.wait_s)
 
     async def _admitted(self) -> str:
         """Write the intent once the provider has a place."""
@@ -124,23 +146,34 @@ class Submission:
         while True:
             written: list[str | Wait] = []
             try:
+                # Asked again here: another purchase may have been told so while this one waited for its place.
+                self._refuse_closed()
                 await in_thread(lambda: written.append(self._purchases.write_intent(self._claim, limits)))  # noqa: B023
                 if isinstance(answer := written[0], str):
                     self.token = answer
                     return answer
                 await asyncio.sleep(answer.seconds)
-            except asyncio.CancelledError:
+            except (asyncio.CancelledError, PurchaseError) as error:
                 token = written[0] if written and isinstance(written[0], str) else None
-                await self.release(token)
+                await self.release(error, token)
                 raise
 
-    async def _put_back(self, token: str, error: RateLimitedError | ProviderUnavailableError, wait_s: float) -> None:
-        block_s = wait_s if isinstance(error, RateLimitedError) else 0.0
+    async def _rest(self, wait_s: float) -> None:
         try:
-            await in_thread(self._purchases.write_put_back, self._claim, token, error, block_s=block_s)
-            await asyncio.sleep(wait_s)
-        except asyncio.CancelledError:
-            await self.release()
+            await asyncio.sleep(wait_s * random.uniform(1.0, 1.0 + _JITTER))  # noqa: S311 - not a secret
+        except asyncio.CancelledError as error:
+            await self.release(error)
+            raise
+
+    async def _to_the_end(self, work: Coroutine[Any, Any, Prediction | _Again]) -> Prediction | _Again:
+        """Finish ``work`` even when canceled, and be canceled after it: money is out, so its result is kept."""
+        running = asyncio.ensure_future(work)
+        try:
+            return await asyncio.shield(running)
+        except asyncio.CancelledError as error:
+            await wait_for_end(running)
+            if not running.cancelled() and running.exception() is None and isinstance(running.result(), _Again):
+                await self.release(error)
             raise
 
     async def _send_and_keep(
@@ -150,60 +183,101 @@ class Submission:
         references: Mapping[str, str],
         tell: Callable[[float], None],
         keep: Keep | None,
-    ) -> Prediction:
-        prediction = await self._send(token, scratch, references, tell)
-        if keep is not None and is_done(prediction):
-            await keep(prediction)
-        return prediction
+    ) -> Prediction | _Again:
+        came = await self._send(token, scratch, references, tell)
+        if keep is not None and isinstance(came, Prediction) and came.state.is_final:
+            await keep(came)
+        return came
 
     async def _send(
         self, token: str, scratch: Path, references: Mapping[str, str], tell: Callable[[float], None]
-    ) -> Prediction:
+    ) -> Prediction | _Again:
         order = self._order
         try:
             prediction = await self._transport.submit(
                 order.request, order.spec, inputs=order.inputs, references=references, scratch=scratch, tell=tell
             )
-        except (RateLimitedError, ProviderUnavailableError):
-            raise
         except (asyncio.CancelledError, MediaAssetsError) as error:
+            if again := await self._put_back(token, error):
+                return again
             await self._fail(token, error)
             raise
         crash_point("submitted")
-        settlement = order.settlement(prediction) if is_done(prediction) else None
-        try:
-            await in_thread(self._purchases.write_submitted, self._claim, token, prediction, settlement)
-        except LedgerError as error:
-            message = (
-                f"prediction {prediction.id} was accepted by {order.request.provider}, and the ledger could not be "
-                f"written: {error.message}"
-            )
-            raise UnknownOutcomeError(message, prediction_id=prediction.id) from error
+        await self._write_submitted(token, prediction)
         return prediction
+
+    async def _put_back(self, token: str, error: BaseException) -> _Again | None:
+        """Record that a submission was provably not accepted; None where that is not so, or enough was tried."""
+        if not isinstance(error, RateLimitedError | ProviderUnavailableError) or error.billed is not Billed.NO:
+            return None
+        wait_s = None if self._is_free else self._patience.wait_s(error)
+        if wait_s is None:
+            return None
+        block_s = wait_s if isinstance(error, RateLimitedError) else 0.0
+        await in_thread(self._purchases.write_put_back, self._claim, token, error, block_s=block_s)
+        return _Again(wait_s)
+
+    async def _write_submitted(self, token: str, prediction: Prediction) -> None:
+        """Make the id durable.
+
+        Raises:
+            UnknownOutcomeError: It could not be written; the message has the id, for nothing else may have it.
+        """
+        write = self._purchases.write_submitted
+        provider = self._order.request.provider
+        try:
+            settlement = self._order.settlement(prediction) if is_done(prediction) else None
+            try:
+                await in_thread(write, self._claim, token, prediction, settlement)
+            except PredictionTakenError:
+                if not is_done(prediction) or self._transport.can_ask(provider, prediction):
+                    raise
+                # Nobody will ask for it by its id, so the id need not cost the output that is in our hands.
+                own = replace(prediction, id=f"{prediction.id}+{token[:8]}")
+                await in_thread(write, self._claim, token, own, settlement)
+        except Exception as error:  # money is out: whatever fails here, the id must be told
+            why = "it belongs to another purchase" if isinstance(error, PredictionTakenError) else "the ledger failed"
+            message = (
+                f"{provider} accepted this as prediction {prediction.id}, which could not be recorded ({why}). It may "
+                "be billed, so it is not sent again: look for it on the provider's site."
+            )
+            unknown = UnknownOutcomeError(message, provider=provider, prediction_id=prediction.id)
+            await self._record(self._purchases.write_unknown, self._claim, unknown, token=token)
+            raise unknown from error
 
     async def _fail(self, token: str, error: BaseException) -> None:
         """Record how an attempt that was sent has failed: free, billed, or nobody knows."""
         stopped = not isinstance(error, MediaAssetsError)
         known = error if isinstance(error, MediaAssetsError) else StoppedError(_STOPPED)
+        write = self._purchases.write_failed
         if self._is_free:
             outcome = "interrupted" if isinstance(known, StoppedError) else "failed"
-            await in_thread(self._purchases.write_failed, self._claim, token, known, outcome=outcome)
+            await self._record(write, self._claim, token, known, outcome=outcome)
         elif stopped or known.billed is Billed.UNKNOWN:
-            await in_thread(self._purchases.write_unknown, self._claim, known, token=token)
+            await self._record(self._purchases.write_unknown, self._claim, known, token=token)
         else:
             settlement = None
             if known.billed is Billed.YES and isinstance(known, PurchaseError):
                 failed = Prediction(id=known.prediction_id or "", state=State.FAILED, failure=known)
                 settlement = self._order.settlement(failed)
-            write = self._purchases.write_failed
-            await in_thread(write, self._claim, token, known, outcome="failed", settlement=settlement)
+            await self._record(write, self._claim, token, known, outcome="failed", settlement=settlement)
+
+    async def _record(self, write: Callable[..., None], *args: Any, **named: Any) -> None:
+        """Write how it ended; a ledger that fails now must not hide why it ended.
+
+        The intent stands in the ledger all the same, so the next run takes the purchase for one of unknown outcome.
+        """
+        try:
+            await in_thread(write, *args, **named)
+        except Exception:  # noqa: BLE001 - why it ended is raised, whatever became of the record
+            _log.exception("purchase %s: its end could not be recorded", self._claim.request_key[:12])
 
     async def fail_free(self, error: BaseException) -> None:
         """Record that free work failed after it was submitted: it is simply done again."""
         if self._is_free and self.token is not None:
             await self._fail(self.token, error)
 
-    async def release(self, token: str | None = None) -> None:
+    async def release(self, error: BaseException, token: str | None = None) -> None:
         """Record that nothing was sent; the next run begins anew."""
-        stopped = StoppedError(_STOPPED)
-        await in_thread(self._purchases.write_failed, self._claim, token, stopped, outcome="interrupted")
+        why = error if isinstance(error, MediaAssetsError) else StoppedError(_STOPPED)
+        await in_thread(self._purchases.write_failed, self._claim, token, why, outcome="interrupted")

@@ -73,9 +73,7 @@ class OwnProvider(Adapter):
     submits: Counter[str] = field(default_factory=Counter)
     """How often each endpoint was called."""
 
-    def submit_call(
-        self, request: GenerationRequest, *, inputs: Mapping[str, str], run_deadline_s: float
-    ) -> LocalCall:
+    def submit_call(self, request: GenerationRequest, *, inputs: Mapping[str, str], run_deadline_s: float) -> LocalCall:
         made_by = LocalAdapter().submit_call(request, inputs=inputs, run_deadline_s=run_deadline_s).function
 
         def call(arguments: LocalArguments) -> LocalReply:
@@ -194,7 +192,9 @@ class Shop:
         (row,) = self.ledger.purchases.search()
         return row
 
-    async def buying(self, *, paid: bool = False, take: int = 0, question: Question = SILENCE_IS_GOOD, **more: Any) -> Purchased:
+    async def buying(
+        self, *, paid: bool = False, take: int = 0, question: Question = SILENCE_IS_GOOD, **more: Any
+    ) -> Purchased:
         """Buy; a paid purchase is of class D and costs half a dollar, under a cap of a hundred."""
         usd = SHOP_PRICE_USD if paid else "0"
         order = Order(

@@ -14,7 +14,7 @@ from media_assets.film import Film
 from media_assets.ledger.rows import PurchaseState
 from media_assets.prompt import Prompt, Step
 from media_assets.studio import MakeOptions
-from media_assets_tests.making import purchases
+from media_assets_tests.making import purchases, reserved_micro_usd
 from media_assets_tests.simulated import Market, hurried, open_market, paid_prompt
 
 FIRST, SECOND = "replicate:sdxl", "fal:flux-schnell"
@@ -125,6 +125,13 @@ def test_a_model_that_is_too_slow_is_gone_round(market: Market, fault: str) -> N
 
     assert film.error is None
     assert film.steps[Step.IMAGE].model == SECOND
+    assert [one["model"] for one in market.accepted()] == ["fal-ai/flux/dev", "fal-ai/flux/schnell"]
+    held = reserved_micro_usd(market.home)
+    assert (held > 0) == (fault == "run_stuck"), "what still runs may still be billed"
+    assert film.spent_usd == market.bill_usd()
+    asked = market.requests()
+    assert _attempt(market, _picture("fal:flux-dev", SECOND)).error is None
+    assert market.requests() == asked
 
 
 @pytest.mark.parametrize("fault", ["exec_and_drop", "exec_and_500", "2xx_garbage"])
@@ -162,9 +169,7 @@ def test_a_free_model_follows_an_unknown_outcome(market: Market) -> None:
 def test_a_stand_in_is_declared_and_can_be_upgraded(market: Market) -> None:
     """A still picture that moves is no clip; once the model is back, only that step and what follows is made anew."""
     market.set_faults({"provider": "fal", "fault": "run_failed"})
-    prompt = paid_prompt(
-        script=None, routes={"image": [FIRST], "video": ["fal:kling-v2.5-turbo", "local:ken-burns"]}
-    )
+    prompt = paid_prompt(script=None, routes={"image": [FIRST], "video": ["fal:kling-v2.5-turbo", "local:ken-burns"]})
     film = _attempt(market, prompt)
     assert film.steps[Step.VIDEO].degraded
     assert film.degraded
@@ -215,7 +220,7 @@ def test_a_fallback_beyond_the_cap_is_not_bought(market: Market) -> None:
 
 
 def test_the_error_is_the_first_model_s_when_the_second_cannot_be_asked(market: Market) -> None:
-    """"Set FAL_KEY" is no answer to why Replicate refused."""
+    """ "Set FAL_KEY" is no answer to why Replicate refused."""
     market.set_faults({"provider": "replicate", "fault": "400"})
 
     film = _attempt(market, _picture(FIRST, SECOND), fal_key=None)

@@ -27,7 +27,9 @@ class LedgerResource(dg.ConfigurableResource[None]):
     """Where purchases are recorded."""
 
     url: str = Field(
-        default="", description="Database URL, by EnvVar; empty: MEDIA_ASSETS_LEDGER_URL, or <home>/ledger.db"
+        default="",
+        repr=False,
+        description="Database URL, by EnvVar; empty: MEDIA_ASSETS_LEDGER_URL, or <home>/ledger.db",
     )
 
 
@@ -40,7 +42,7 @@ class LocalResource(dg.ConfigurableResource[None]):
 class ReplicateResource(dg.ConfigurableResource[None]):
     """Replicate."""
 
-    api_key: str = Field(default="", description=_KEY.format("REPLICATE_API_TOKEN"))
+    api_key: str = Field(default="", repr=False, description=_KEY.format("REPLICATE_API_TOKEN"))
     concurrency: int = Field(default=0, ge=0, description=_CONCURRENCY)
     base_url: str = Field(default="", description=_URL)
 
@@ -48,7 +50,7 @@ class ReplicateResource(dg.ConfigurableResource[None]):
 class FalResource(dg.ConfigurableResource[None]):
     """fal."""
 
-    api_key: str = Field(default="", description=_KEY.format("FAL_KEY"))
+    api_key: str = Field(default="", repr=False, description=_KEY.format("FAL_KEY"))
     concurrency: int = Field(default=0, ge=0, description=_CONCURRENCY)
     queue_url: str = Field(default="", description=_URL)
     rest_url: str = Field(default="", description=_URL)
@@ -57,7 +59,7 @@ class FalResource(dg.ConfigurableResource[None]):
 class OpenAIResource(dg.ConfigurableResource[None]):
     """OpenAI."""
 
-    api_key: str = Field(default="", description=_KEY.format("OPENAI_API_KEY"))
+    api_key: str = Field(default="", repr=False, description=_KEY.format("OPENAI_API_KEY"))
     concurrency: int = Field(default=0, ge=0, description=_CONCURRENCY)
     base_url: str = Field(default="", description=_URL)
 
@@ -65,7 +67,7 @@ class OpenAIResource(dg.ConfigurableResource[None]):
 class ElevenLabsResource(dg.ConfigurableResource[None]):
     """ElevenLabs."""
 
-    api_key: str = Field(default="", description=_KEY.format("ELEVENLABS_API_KEY"))
+    api_key: str = Field(default="", repr=False, description=_KEY.format("ELEVENLABS_API_KEY"))
     concurrency: int = Field(default=0, ge=0, description=_CONCURRENCY)
     base_url: str = Field(default="", description=_URL)
 

@@ -7,8 +7,16 @@ from datetime import date
 from decimal import Decimal
 from typing import Any
 
+from media_assets.errors import LedgerError
 from media_assets.ledger.rows import PurchaseRow, PurchaseState
 from media_assets.prediction import Prediction, State
+
+_LONGEST_REMOTE_STATE = 40
+"""What the ledger's column takes."""
+
+
+class PredictionTakenError(LedgerError):
+    """A prediction's id is recorded for another purchase of the same provider; nothing was changed."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,7 +65,8 @@ class Busy:
 
 def known_of(prediction: Prediction) -> dict[str, Any]:
     """Return what is kept of a prediction: where to ask on, never where an output is."""
-    known = {"prediction_id": prediction.id, "remote_state": prediction.remote_state or str(prediction.state)}
+    word = prediction.remote_state or str(prediction.state)
+    known = {"prediction_id": prediction.id, "remote_state": word[:_LONGEST_REMOTE_STATE]}
     if prediction.urls:
         known["urls"] = json.dumps(dict(prediction.urls))
     return known if prediction.progress is None else known | {"progress": round(prediction.progress, 3)}

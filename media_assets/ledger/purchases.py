@@ -27,16 +27,16 @@ from media_assets.errors import (
     PurchaseError,
     PurchaseLostError,
     RateLimitedError,
-    Rerun,
     StoppedError,
 )
 from media_assets.ledger import budgets
 from media_assets.ledger.admission import Limits, Wait, admit, block
-from media_assets.ledger.claims import Busy, Claim, Settlement, known_of
+from media_assets.ledger.claims import Busy, Claim, PredictionTakenError, Settlement, known_of
 from media_assets.ledger.database import Database, utc_now
 from media_assets.ledger.lookups import Lookups
 from media_assets.ledger.ownership import Owner
 from media_assets.ledger.rows import (
+    NOBODY,
     PurchaseRow,
     PurchaseState,
     add_artifact,
@@ -44,10 +44,15 @@ from media_assets.ledger.rows import (
     close_attempt,
     close_interest,
     cost_so_far,
+    failed_before,
     find_row,
+    has_failed,
     has_output,
     insert_purchase,
+    is_taken,
+    may_have_passed,
     raise_fence,
+    reserved_rows,
     set_output,
 )
 from media_assets.ledger.schema import attempt, purchase
@@ -120,7 +125,7 @@ class Purchases(Lookups):
         if row.state is PurchaseState.CANCELED or free:
             return True
         if row.state is PurchaseState.FAILED_FREE:
-            return retry_failed or (row.error or {}).get("rerun") in {Rerun.RESUBMIT, Rerun.RESUME}
+            return retry_failed or may_have_passed(row)
         return row.state is PurchaseState.FAILED_PAID and retry_failed
 
     def _take(
@@ -140,6 +145,8 @@ class Purchases(Lookups):
         if not keep:
             values |= {"state": PurchaseState.RESERVED, "progress": None}
             values |= {"prediction_id": None, "urls": None, "remote_state": None}
+            if row is not None and not has_failed(row.state):
+                values["error"] = None
         if row is None:
             first = {"prompt_key": prompt_key, "recovery": recovery, "estimate_micro_usd": estimate_micro_usd}
             fence: int | None = insert_purchase(connection, request, {**values, **first, "created_at": now})
@@ -214,8 +221,15 @@ class Purchases(Lookups):
     def write_submitted(
         self, claim: Claim, token: str, prediction: Prediction, settlement: Settlement | None = None
     ) -> None:
-        """Record the prediction's id; with a settlement also that it is done, in one transaction."""
+        """Record the prediction's id; with a settlement also that it is done, in one transaction.
+
+        Raises:
+            PredictionTakenError: The provider gave this id before, to another purchase.
+        """
         with self._database.write() as connection:
+            if is_taken(connection, claim.request_key, prediction.id):
+                message = f"prediction {prediction.id} is recorded for another purchase."
+                raise PredictionTakenError(message)
             values = {"state": PurchaseState.SUBMITTED, **known_of(prediction)}
             self._change(connection, claim, values | self._settled(connection, claim, settlement))
             close_attempt(connection, token, "accepted", prediction_id=prediction.id)
@@ -298,9 +312,9 @@ class Purchases(Lookups):
         values: dict[str, Any] = {"error": json.dumps(error.as_dict(), ensure_ascii=False)}
         if outcome == "interrupted":
             # A retry that was not sent leaves what a person would have to decide as it was.
-            failed_before = claim.found in {PurchaseState.FAILED_PAID, PurchaseState.FAILED_FREE}
-            state = claim.found if failed_before and claim.found is not None else PurchaseState.CANCELED
-            values = {} if failed_before else values
+            as_it_was = claim.found if claim.found is not None and has_failed(claim.found) else None
+            state = as_it_was or PurchaseState.CANCELED
+            values = {} if as_it_was else values
         paid = settlement or Settlement()
         values |= paid.as_columns() | ({} if duration_s is None else {"duration_s": duration_s})
         with self._database.write() as connection:
@@ -320,23 +334,25 @@ class Purchases(Lookups):
 
     def write_unknown(self, claim: Claim, error: MediaAssetsError, *, token: str | None = None) -> None:
         """Record that the submission's outcome cannot be known; its reservation stays."""
+        values = {"state": PurchaseState.UNKNOWN, "error": json.dumps(error.as_dict(), ensure_ascii=False)}
+        named = getattr(error, "prediction_id", None)
         with self._database.write() as connection:
-            record = json.dumps(error.as_dict(), ensure_ascii=False)
-            self._change(connection, claim, {"state": PurchaseState.UNKNOWN, "error": record})
-            close_attempt(connection, token, "ambiguous", http_status=getattr(error, "http_status", None))
+            if named is not None and not is_taken(connection, claim.request_key, named):
+                # All there is to look for at the provider.
+                values["prediction_id"] = named
+            self._change(connection, claim, values)
+            http_status = getattr(error, "http_status", None)
+            close_attempt(connection, token, "ambiguous", prediction_id=named, http_status=http_status)
 
     def release_dead(self) -> int:
         """Give back what dead processes had claimed and never sent; return how many purchases that were."""
-        reserved = sa.select(purchase.c.request_key, purchase.c.fence, purchase.c.owner).where(
-            purchase.c.state == PurchaseState.RESERVED
-        )
         with self._database.read() as connection:
-            rows = connection.execute(reserved).all()
+            rows = reserved_rows(connection)
         dead = [row for row in rows if row.owner != self._owner.id and not self._owner.is_alive(row.owner)]
         for row in dead:
             stopped = StoppedError("the process that had claimed it died before anything was sent.")
             with contextlib.suppress(PurchaseLostError):
-                claim = Claim(request_key=row.request_key, fence=row.fence, found=PurchaseState.RESERVED)
+                claim = Claim(request_key=row.request_key, fence=row.fence, found=failed_before(row))
                 self.write_failed(claim, None, stopped, outcome="interrupted")
         return len(dead)
 
@@ -346,6 +362,16 @@ class Purchases(Lookups):
             self._change(connection, claim, {"state": PurchaseState.SUCCEEDED, "progress": 1.0})
             budgets.settle(connection, request_key=claim.request_key, cost_micro_usd=0)
             close_interest(connection, claim.request_key)
+
+    def hand_over(self, claim: Claim) -> None:
+        """Give up a purchase that was not brought to its end: whoever asks next goes on with it, in any process.
+
+        Without this, others would wait for it for as long as this process lives.
+        """
+        mine = (purchase.c.request_key == claim.request_key) & (purchase.c.fence == claim.fence)
+        with self._database.write() as connection:
+            unfinished = mine & purchase.c.state.in_([state for state in PurchaseState if state.is_open])
+            connection.execute(sa.update(purchase).where(unfinished).values(owner=NOBODY))
 
     def leave(self, claim: Claim) -> None:
         """Let go of the claim in this process; the row says how far it came."""

@@ -9,6 +9,7 @@ import sqlalchemy as sa
 
 from media_assets.artifact import Artifact, MediaInfo
 from media_assets.catalog import Recovery
+from media_assets.errors import Billed, Rerun
 from media_assets.ledger.database import utc_now
 from media_assets.ledger.schema import artifact, attempt, interest, output, purchase, step
 from media_assets.request import GenerationRequest
@@ -33,6 +34,9 @@ class PurchaseState(StrEnum):
         """Whether somebody is, or should be, at work on it."""
         return self in _OPEN
 
+
+NOBODY = ""
+"""The owner of an open purchase that nobody works on; it is no owner's name, so nobody of it is alive."""
 
 _OPEN = frozenset({PurchaseState.RESERVED, PurchaseState.SUBMITTING, PurchaseState.SUBMITTED, PurchaseState.DONE})
 
@@ -125,6 +129,37 @@ def as_row(row: sa.Row[Any]) -> PurchaseRow:
     )
 
 
+def reserved_rows(connection: sa.Connection) -> list[PurchaseRow]:
+    """Return the purchases that were claimed, and for which nothing has been sent."""
+    return [as_row(row) for row in connection.execute(WITH_OUTPUT.where(purchase.c.state == PurchaseState.RESERVED))]
+
+
+def failed_before(row: PurchaseRow) -> PurchaseState:
+    """Return the state of a claimed purchase before it was claimed, as far as it has to be as it was.
+
+    A retry of a failed purchase keeps its error until something is sent.
+    """
+    if row.error is None:
+        return PurchaseState.RESERVED
+    was_paid = bool(row.cost_micro_usd) or row.error.get("billed") == Billed.YES
+    return PurchaseState.FAILED_PAID if was_paid else PurchaseState.FAILED_FREE
+
+
+_OF_THE_ACCOUNT = frozenset({"ConfigurationError", "InsufficientCreditError", "KeyRejectedError"})
+"""Errors that say nothing of the request: once key or account are in order, a rerun submits it."""
+
+
+def has_failed(state: PurchaseState) -> bool:
+    """Whether a purchase has failed, free or paid."""
+    return state in {PurchaseState.FAILED_FREE, PurchaseState.FAILED_PAID}
+
+
+def may_have_passed(row: PurchaseRow) -> bool:
+    """Whether what a purchase has failed of, free of charge, may be over."""
+    error = row.error or {}
+    return error.get("rerun") in {Rerun.RESUBMIT, Rerun.RESUME} or error.get("class") in _OF_THE_ACCOUNT
+
+
 def insert_purchase(connection: sa.Connection, request: GenerationRequest, values: dict[str, Any]) -> int:
     """Add a purchase and return its first fence."""
     fence = 1
@@ -153,6 +188,18 @@ def raise_fence(connection: sa.Connection, row: PurchaseRow, values: dict[str, A
         .values(fence=purchase.c.fence + 1, **values)
         .returning(purchase.c.fence)
     ).scalar_one_or_none()
+
+
+def is_taken(connection: sa.Connection, request_key: str, prediction_id: str) -> bool:
+    """Whether another purchase of the same provider and account has this prediction."""
+    mine = sa.select(purchase.c.provider, purchase.c.account).where(purchase.c.request_key == request_key).subquery()
+    other = sa.select(purchase.c.request_key).where(
+        purchase.c.provider == mine.c.provider,
+        purchase.c.account == mine.c.account,
+        purchase.c.prediction_id == prediction_id,
+        purchase.c.request_key != request_key,
+    )
+    return connection.execute(other).first() is not None
 
 
 def has_output(connection: sa.Connection, request_key: str) -> bool:

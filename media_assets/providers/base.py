@@ -47,12 +47,12 @@ class HttpCall:
     method: str
     url: str
     """Absolute. The key is sent only where its scheme, host and port are those of the adapter's own base URLs."""
-    json_body: Mapping[str, Any] | None = None
-    content: bytes | None = None
+    json_body: Mapping[str, Any] | None = field(default=None, repr=False)
+    content: bytes | None = field(default=None, repr=False)
     """A raw body, with its type in ``headers``."""
-    parts: tuple[Part, ...] = ()
+    parts: tuple[Part, ...] = field(default=(), repr=False)
     """A multipart body; at most one of the three is set."""
-    headers: Mapping[str, str] = field(default_factory=dict)
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     with_key: bool = True
     """False for a call that carries its own credentials, such as an upload by token."""
 
@@ -62,9 +62,9 @@ class HttpReply:
     """One HTTP reply, read to its end."""
 
     status: int
-    headers: Mapping[str, str]
+    headers: Mapping[str, str] = field(repr=False)
     """Names in lower case."""
-    body: bytes
+    body: bytes = field(repr=False)
 
     def json(self) -> Any:
         """Return the parsed body, or None where it is no JSON."""

@@ -20,7 +20,7 @@ from media_assets.errors import (
     UnknownOutcomeError,
 )
 from media_assets.ledger import Ledger, open_ledger
-from media_assets.ledger.claims import Busy, Claim, Settlement
+from media_assets.ledger.claims import Busy, Claim, PredictionTakenError, Settlement
 from media_assets.ledger.purchases import Purchases
 from media_assets.ledger.rows import PurchaseRow, PurchaseState
 from media_assets.ledger.schema import metadata
@@ -340,8 +340,10 @@ def test_two_purchases_never_adopt_the_same_prediction(ledger: Ledger) -> None:
     assert second.request_key != claim.request_key
     token = ledger.purchases.write_intent(second)
 
-    with pytest.raises(sa.exc.IntegrityError):
+    with pytest.raises(PredictionTakenError, match="p-1"):
         ledger.purchases.write_submitted(second, token, _PREDICTION)
+    with pytest.raises(sa.exc.IntegrityError), ledger.database.write() as connection:
+        connection.exec_driver_sql("UPDATE purchase SET prediction_id = 'p-1'")
 
 
 def test_a_failure_that_was_billed_is_not_recorded_as_free(ledger: Ledger) -> None:

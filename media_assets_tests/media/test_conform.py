@@ -7,8 +7,9 @@ import pytest
 from PIL import Image, ImageCms
 
 from media_assets.errors import ConformError, ProbeError
-from media_assets.media.conform import RECIPE_VERSION, conform_audio, conform_image
+from media_assets.media.conform import conform_audio, conform_image
 from media_assets.media.probe import probe
+from media_assets.media.recipes import RECIPE_VERSION
 from media_assets.media.work import Work
 from media_assets_tests.media.makers import moving_clip, textured, tone, write_wav
 

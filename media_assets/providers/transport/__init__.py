@@ -4,7 +4,6 @@ One HTTP exchange is in ``wire.py``, where a URL may lead in ``addresses.py``, w
 ``download.py``. What a purchase does with all this is in ``purchase.py``.
 """
 
-import asyncio
 import contextlib
 import copy
 import os
@@ -26,6 +25,8 @@ from media_assets.errors import (
     ProviderUnavailableError,
     PurchaseError,
     RateLimitedError,
+    Rerun,
+    StorageError,
     UnexpectedResponseError,
     UnknownOutcomeError,
 )
@@ -44,6 +45,7 @@ from media_assets.providers.transport.places import Places
 from media_assets.providers.transport.retry_after import wait_s
 from media_assets.providers.transport.wire import ExchangeLimits, NotSentError, ReplyLostError, exchange
 from media_assets.request import GenerationRequest
+from media_assets.threads import in_thread
 
 __all__ = ["Transport", "TransportOptions", "open_transport"]
 
@@ -53,6 +55,7 @@ REFUSED = frozenset({400, 401, 402, 403, 404, 413, 415, 422, 429})
 _READ_DEADLINE_S = 30.0
 """For one poll, upload step or cancel; such calls are sent again."""
 _LONGEST_RETRY_AFTER_S = 600.0
+_LONGEST_BACKOFF_S = 30.0
 
 
 class Transport:
@@ -101,8 +104,17 @@ class Transport:
 
     def refused_lately(self, provider: str) -> PurchaseError | None:
         """Return why a provider need not be asked: an empty account, or a refused key, a moment ago."""
-        until, error = self._closed.get(provider, (0.0, None))
-        return copy.copy(error) if time.monotonic() < until else None
+        until, refusal = self._closed.get(provider, (0.0, None))
+        if refusal is None or time.monotonic() >= until:
+            return None
+        error = copy.copy(refusal)
+        error.message = f"{provider} was not asked, because it refused a moment ago: {refusal.message}"
+        error.args = (error.message,)
+        return error
+
+    def can_ask(self, provider: str, prediction: Prediction) -> bool:
+        """Whether a provider can be asked how a prediction stands; if not, its submit's reply was all there is."""
+        return self.adapter(provider).status_call(prediction) is not None
 
     async def prepare(self, request: GenerationRequest, spec: ModelSpec, inputs: Mapping[str, Path]) -> dict[str, str]:
         """Bring a request's input files to its provider. Free.
@@ -117,7 +129,10 @@ class Transport:
         async def send(call: HttpCall) -> HttpReply:
             reply = await self._send_again(adapter, call, Asked.UPLOAD, None, budget_s=spec.poll_error_budget_s)
             if not reply.is_success:
-                raise adapter.parse_error(reply, Asked.UPLOAD)
+                refusal = adapter.parse_error(reply, Asked.UPLOAD)
+                refusal.http_status = reply.status
+                self._close_to(adapter, refusal)
+                raise refusal
             return reply
 
         return {spec.roles[role]: await as_reference(adapter, path, send) for role, path in inputs.items()}
@@ -174,9 +189,14 @@ class Transport:
             raise unknown
         refusal = _read_refused(adapter, reply, Asked.SUBMIT, None)
         refusal.billed = Billed.NO
-        if isinstance(refusal, InsufficientCreditError | KeyRejectedError):
-            self._closed[adapter.name] = (time.monotonic() + self.options.breaker_s, refusal)
+        self._close_to(adapter, refusal)
         raise refusal
+
+    def _close_to(self, adapter: Adapter, refusal: PurchaseError) -> None:
+        """Ask a provider no more for a while, where every further purchase would be refused alike."""
+        if isinstance(refusal, InsufficientCreditError | KeyRejectedError):
+            # A copy: whose purchase it was is filled in later, and says nothing of the next.
+            self._closed[adapter.name] = (time.monotonic() + self.options.breaker_s, copy.copy(refusal))
 
     async def follow(
         self,
@@ -213,7 +233,7 @@ class Transport:
             return output.path
         target = scratch / "output"
         if output.url is None:
-            await asyncio.to_thread(target.write_bytes, output.data or b"")
+            await in_thread(_write, target, output.data or b"")
             return target
         adapter = self.adapter(spec.provider)
 
@@ -244,7 +264,8 @@ class Transport:
         retrying = tenacity.AsyncRetrying(
             retry=tenacity.retry_if_exception_type((ProviderUnavailableError, RateLimitedError)),
             wait=self._wait,
-            stop=tenacity.stop_after_delay(budget_s),
+            # A wait that would end after the budget is not begun, whatever wait the provider asked for.
+            stop=tenacity.stop_before_delay(budget_s),
             reraise=True,
         )
         reply: HttpReply | None = None
@@ -258,14 +279,12 @@ class Transport:
 
     async def _send(self, adapter: Adapter, call: HttpCall, asked: Asked, known: Prediction | None) -> HttpReply:
         """Send a call that costs nothing, once; an answer that is not final is raised, to be asked for again."""
-        prediction_id = known.id if known else None
         try:
             reply = await exchange(
                 call, headers=self._headers(adapter, call), limits=ExchangeLimits(deadline_s=_READ_DEADLINE_S)
             )
         except (NotSentError, ReplyLostError) as error:
-            message = f"{adapter.name} did not answer: {error}"
-            raise ProviderUnavailableError(message, provider=adapter.name, prediction_id=prediction_id) from error
+            raise _unanswered(adapter, error, known) from error
         if reply.is_success:
             return reply
         refusal = _read_refused(adapter, reply, asked, known)
@@ -274,7 +293,9 @@ class Transport:
         return reply
 
     def _wait(self, state: tenacity.RetryCallState) -> float:
-        backoff = tenacity.wait_exponential_jitter(initial=self.options.backoff_first_s, max=30.0)(state)
+        backoff = tenacity.wait_random_exponential(multiplier=self.options.backoff_first_s, max=_LONGEST_BACKOFF_S)(
+            state
+        )
         error = state.outcome.exception() if state.outcome is not None else None
         return max(backoff, getattr(error, "retry_after_s", None) or 0.0)
 
@@ -288,6 +309,28 @@ def open_transport(endpoints: Endpoints, options: TransportOptions) -> Transport
     for field in fields(endpoints):
         check_base_url(f"MEDIA_ASSETS_{field.name.upper()}", getattr(endpoints, field.name))
     return Transport(build_adapters(endpoints), options)
+
+
+def _write(target: Path, content: bytes) -> None:
+    try:
+        target.write_bytes(content)
+    except OSError as error:
+        message = f"an output that came could not be written: {error.strerror}. Make room before you run again."
+        raise StorageError(message, billed=Billed.YES) from error
+
+
+def _unanswered(adapter: Adapter, error: Exception, known: Prediction | None) -> ProviderUnavailableError:
+    """Return the error for a call that costs nothing and had no answer."""
+    if known is None:
+        message = f"{adapter.name} did not answer: {error}. Nothing was bought."
+        return ProviderUnavailableError(message, provider=adapter.name)
+    message = (
+        f"{adapter.name} did not answer when asked about prediction {known.id}: {error}. The prediction is not lost; "
+        "run again to go on with it: that costs nothing more."
+    )
+    return ProviderUnavailableError(
+        message, provider=adapter.name, prediction_id=known.id, rerun=Rerun.RESUME, billed=Billed.UNKNOWN
+    )
 
 
 def _read_submitted(adapter: Adapter, reply: HttpReply) -> Prediction:

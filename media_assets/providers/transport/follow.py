@@ -51,7 +51,7 @@ class Following:
             if prediction.state is State.RUNNING and runs_since is None:
                 runs_since = now
             if self._is_too_late(prediction, began=began, runs_since=runs_since, now=now):
-                return await self._give_up(prediction)
+                return await self._give_up(prediction, now - began)
             # Jitter keeps many waiting chains from asking in step.
             await asyncio.sleep(wait_s * random.uniform(0.8, 1.2))  # noqa: S311 - not a secret
             wait_s = min(wait_s * _GROWTH, self.options.poll_longest_s)
@@ -84,8 +84,13 @@ class Following:
             )
             raise UnknownOutcomeError(message, prediction_id=prediction.id)
         if not reply.is_success:
-            raise self.adapter.parse_error(reply, Asked.STATUS, prediction)
+            raise self._error(reply, Asked.STATUS, prediction)
         return self.adapter.parse(reply, Asked.STATUS, prediction)
+
+    def _error(self, reply: HttpReply, asked: Asked, prediction: Prediction) -> PurchaseError:
+        error = self.adapter.parse_error(reply, asked, prediction)
+        error.http_status = reply.status
+        return error
 
     async def _changed(self, prediction: Prediction) -> None:
         if prediction.state is State.UNKNOWN:
@@ -106,27 +111,43 @@ class Following:
         reply = await self.send(call, Asked.RESULT, prediction)
         if reply.is_success:
             return self.adapter.parse(reply, Asked.RESULT, prediction)
-        failure = self.adapter.parse_error(reply, Asked.RESULT, prediction)
-        failure.http_status = reply.status
+        failure = self._error(reply, Asked.RESULT, prediction)
+        if failure.rerun is Rerun.RESUME or isinstance(failure, UnknownOutcomeError):
+            raise failure  # about the caller or the moment: no word on the prediction, which is paid for
         return replace(prediction, state=State.FAILED, failure=failure)
 
-    async def _give_up(self, prediction: Prediction) -> Prediction:
+    async def _give_up(self, prediction: Prediction, waited_s: float) -> Prediction:
         """Stop waiting: what is still queued is called back first, since that is free."""
-        if prediction.state is State.QUEUED and (call := self.adapter.cancel_call(prediction)) is not None:
-            try:
-                await self.send(call, Asked.CANCEL, prediction)
-                now = await self._asked(prediction, age_s=0.0)
-            except PurchaseError as error:
-                _log.warning("calling back prediction %s: %s", prediction.id, error.message)
-            else:
-                if now.state.is_final:
-                    return await self._with_result(now)
-                prediction = now
-        queued = prediction.state is State.QUEUED
-        limit_s = self.spec.queue_deadline_s if queued else self.spec.run_deadline_s
+        if prediction.state is State.QUEUED:
+            prediction = await self._called_back(prediction)
+            if prediction.state.is_final:
+                return await self._with_result(prediction)
         message = (
-            f"prediction {prediction.id} is still {prediction.state} after {limit_s:g} s. It goes on at "
-            f"{self.adapter.name}; run again to wait on: that costs nothing more."
+            f"prediction {prediction.id} is still {prediction.state} after {waited_s:.0f} s, and is waited for no "
+            f"longer. It may go on at {self.adapter.name}; run again to wait on: that costs nothing more."
         )
-        billed = Billed.UNKNOWN if queued else Billed.YES
-        raise PredictionTimeoutError(message, prediction_id=prediction.id, rerun=Rerun.RESUME, billed=billed)
+        billed = Billed.YES if prediction.state is State.RUNNING else Billed.UNKNOWN
+        raise PredictionTimeoutError(
+            message, provider=self.adapter.name, prediction_id=prediction.id, rerun=Rerun.RESUME, billed=billed
+        )
+
+    async def _called_back(self, prediction: Prediction) -> Prediction:
+        """Cancel a prediction, and return how it stands once that shows, or as it stood."""
+        call = self.adapter.cancel_call(prediction)
+        if call is None:
+            return prediction
+        until = time.monotonic() + self.options.deadline_grace_s
+        wait_s = self.options.poll_first_s
+        try:
+            await self.send(call, Asked.CANCEL, prediction)
+            while not (prediction := await self._asked(prediction, age_s=0.0)).state.is_final:
+                # A cancel is a request: it takes a moment, and may come too late.
+                if time.monotonic() >= until:
+                    break
+                await asyncio.sleep(wait_s)
+                wait_s = min(wait_s * _GROWTH, self.options.poll_longest_s)
+        except PurchaseError as error:
+            _log.warning("calling back prediction %s: %s", prediction.id, error.message)
+        else:
+            await self._changed(prediction)
+        return prediction

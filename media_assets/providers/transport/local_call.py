@@ -49,6 +49,7 @@ def _run(call: LocalCall, arguments: LocalArguments) -> LocalReply:
     try:
         return call.function(arguments)
     except OSError as error:
-        reason = "the disk is full" if error.errno == errno.ENOSPC else str(error)
-        message = f"a local model could not write its file: {reason}. Make room and run again: nothing is lost."
+        full = error.errno in {errno.ENOSPC, errno.EDQUOT}
+        told = "the disk is full. Make room" if full else f"{error.strerror or type(error).__name__}. Mend that"
+        message = f"a local model could not read or write a file: {told} and run again: nothing is lost."
         raise StorageError(message) from error

@@ -117,6 +117,7 @@ async def exchange(
         ConfigurationError: The call cannot be written as HTTP; nothing left.
     """
     request = _Outgoing.of(call, headers, closing=client is None)
+    del headers  # some reporters of errors show the variables of every frame, and here is the key
     watch = _Watch(f"{call.method} to {_host_of(call.url)}", Stages(before_sending))
     try:
         with quietly():

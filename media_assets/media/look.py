@@ -1,0 +1,47 @@
+"""Looking at what was made, before anything is built on it: what it is, and whether it is good enough."""
+
+from pathlib import Path
+
+from media_assets.artifact import MediaInfo
+from media_assets.errors import JudgeError, ProbeError, Rerun
+from media_assets.media.examine import Examined, examine
+from media_assets.media.judge import Verdict
+from media_assets.media.probe import probe
+from media_assets.media.questions import Question
+
+
+def look(path: Path, question: Question, *, what: str, from_outside: bool) -> tuple[MediaInfo, JudgeError | None]:
+    """Return a file's facts, and why it is not good enough, if it is not. Blocks; costs no money.
+
+    Args:
+        path: The file.
+        question: What it has to be.
+        what: What it is called in the error, for example "the clip".
+        from_outside: Whether somebody else made it: then it is looked at in a child process with limits.
+
+    Raises:
+        ProbeError: It is no medium that is handled; with ``rerun`` RESUME nothing is said about the file.
+    """
+    if from_outside:
+        examined = _examined(path, question)
+        return examined.info, _fault(examined.verdict, what)
+    info = probe(path)
+    return info, _fault(question.answer(path, info), what)
+
+
+def _examined(path: Path, question: Question) -> Examined:
+    try:
+        return examine(path, question)
+    except ProbeError as error:
+        if error.rerun is not Rerun.RESUME:
+            raise
+    # The machine was at fault, and what is paid for is worth a second look.
+    return examine(path, question)
+
+
+def _fault(verdict: Verdict, what: str) -> JudgeError | None:
+    try:
+        verdict.require(what)
+    except JudgeError as error:
+        return error
+    return None

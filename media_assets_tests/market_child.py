@@ -1,0 +1,76 @@
+"""A purchase from the simulator in a child process, for tests that kill and race."""
+
+import asyncio
+import os
+import secrets
+import signal
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from media_assets.catalog import ModelSpec, load_catalog
+from media_assets.errors import MediaAssetsError
+from media_assets.ledger.budgets import Cap
+from media_assets.media.questions import AskAudio, AskImage
+from media_assets.orders import Order
+from media_assets.pricing import estimate, to_micro_usd
+from media_assets.prompt import Step
+from media_assets.purchase import Purchasing
+from media_assets.settings import load_settings
+from media_assets.studio import Studio, open_studio
+from media_assets_tests.conformance.our_requests import SCRIPT, drafted
+from media_assets_tests.making import TODAY
+from media_assets_tests.simulated import FAST
+
+BUY = f"{__name__}:buy_in_child"
+"""What a ``Child`` calls."""
+
+
+def buy_in_child(
+    home: str,
+    environment: Mapping[str, str],
+    model: str,
+    *,
+    take: int = 0,
+    times: int = 1,
+    dies_polling: bool = False,
+) -> list[dict[str, Any]]:
+    """In a child: buy the same picture or voice from a simulator so many times; return what came of each."""
+    os.environ.update({**environment, **FAST})
+    spec = load_catalog().get(model)
+    with open_studio(Path(home), load_settings().studio_options(), today=lambda: TODAY) as studio:
+        return [_buy(studio, _order(spec, take, dies_polling=dies_polling)) for _ in range(times)]
+
+
+def _buy(studio: Studio, order: Order) -> dict[str, Any]:
+    amounts = {order.spec.step: to_micro_usd(order.estimate_usd)}
+    cap = Cap("prompt:child", 1_000_000, "cap")
+    studio.ledger.prompts.open_plan(order.plan_id, "child", amounts=amounts, caps=[cap])
+    try:
+        bought = asyncio.run(Purchasing(studio.ledger, studio.store, studio.transport).buy(order))
+    except MediaAssetsError as error:
+        return {**error.as_dict(), "prediction_id": getattr(error, "prediction_id", None)}
+    finally:
+        studio.ledger.prompts.close_plan(order.plan_id)
+    return {"sha256": bought.artifact.sha256, "spent": str(bought.spent_usd), "cost": str(bought.cost_usd)}
+
+
+def _order(spec: ModelSpec, take: int, *, dies_polling: bool) -> Order:
+    request = replace(drafted(spec).request, take=take)
+
+    def tell(_fraction: float) -> None:
+        if dies_polling:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    return Order(
+        request=request,
+        spec=spec,
+        prompt_key="child",
+        plan_id=secrets.token_hex(8),
+        estimate_usd=estimate(spec, request, today=TODAY).max_usd,
+        inputs={},
+        question=AskAudio(text=SCRIPT) if spec.step is Step.AUDIO else AskImage(requested_size_px=None),
+        today=TODAY,
+        tell=tell,
+    )

@@ -1,0 +1,131 @@
+"""Cancelling a purchase at any moment: nothing paid is lost, nothing is sent twice, and others may go on with it."""
+
+import asyncio
+import contextlib
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from media_assets.ledger import open_ledger
+from media_assets.ledger.admission import Limits
+from media_assets.ledger.rows import PurchaseState
+from media_assets_tests.canceling import CanceledAt, cancel_after
+from media_assets_tests.conftest import SAMPLE
+from media_assets_tests.making import Shop, reserved_micro_usd
+from media_assets_tests.web_shop import (
+    FAST,
+    KINDS,
+    PRICE_USD,
+    Answer,
+    Service,
+    WebShop,
+    after,
+    at_once,
+    open_kind,
+    open_web_shop,
+)
+
+
+@pytest.fixture(params=KINDS)
+def shop(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[WebShop]:
+    with open_kind(request.param, tmp_path) as one:
+        yield one
+
+
+async def _canceled_at(shop: WebShop, nth: int, take: int) -> bool:
+    """Buy, cancelled at the n-th await; return whether it was."""
+    buying = CanceledAt(shop.buying(take=take), nth)
+    try:
+        await buying
+    except asyncio.CancelledError:
+        return True
+    assert buying.awaits < nth
+    return False
+
+
+def test_a_cancel_at_every_await_loses_nothing_and_sends_nothing_twice(
+    shop: WebShop, record_property: Callable[[str, object], None]
+) -> None:
+    """Ctrl-C comes at any moment, and again while the next run goes on; then somebody lets it finish."""
+    takes = 0
+    while asyncio.run(_canceled_at(shop, takes + 1, takes)):
+        for again in (1, takes + 1):
+            asyncio.run(_canceled_at(shop, again, takes))
+        assert shop.buy(take=takes).artifact
+        assert shop.row(takes).state is PurchaseState.SUCCEEDED
+        takes += 1
+        assert shop.service.submits == takes, "one submission a purchase"
+    takes += 1
+
+    record_property(SAMPLE, f"cancelled at each of {takes - 1} awaits")
+    assert takes > (5 if shop.adapter.answers_once else 20)
+    assert shop.shop.spent_usd() == takes * PRICE_USD
+    assert reserved_micro_usd(shop.shop.home) == 0
+    assert not list((shop.shop.home / "scratch").glob("*/*"))
+
+
+def test_a_cancel_during_the_submission_hears_its_reply_to_the_end(tmp_path: Path) -> None:
+    """What was accepted meanwhile is on record, and a rerun goes on with it."""
+    late = after(0.2, lambda _nth, name: (201, {"id": name, "state": "queued"}))
+    with open_web_shop(tmp_path, Service(submit=late)) as shop:
+        asyncio.run(cancel_after(shop.buying(), lambda: shop.service.submits == 1))
+        heard = shop.row()
+        shop.buy()
+
+        assert (heard.state, heard.prediction_id) == (PurchaseState.SUBMITTED, "p-0")
+        assert shop.service.submits == 1
+
+
+@pytest.mark.parametrize("refusal", [(429, {}), None], ids=["429", "unreachable"])
+def test_a_cancel_while_a_refusal_is_heard_is_no_unknown_outcome(tmp_path: Path, refusal: Answer | None) -> None:
+    """Nothing was accepted, so nothing needs a person."""
+    options = replace(FAST, backoff_first_s=60.0)
+    with open_web_shop(tmp_path, options=options) as shop:
+        base = shop.adapter.base
+        if refusal is None:
+            shop.adapter.base = "http://127.0.0.1:9"
+        else:
+            shop.service.submit = lambda _nth, _name: refusal
+        for nth in range(1, 7):
+            with contextlib.suppress(TimeoutError):
+                asyncio.run(asyncio.wait_for(_canceled_at(shop, nth, take=nth), 0.3))
+            assert shop.row(nth).state is PurchaseState.CANCELED
+            assert set(shop.outcomes(nth)) <= {"refused", "unsent", "interrupted"}
+        assert reserved_micro_usd(tmp_path) == 0
+
+        shop.adapter.base, shop.service.submit = base, Service.submit
+        with shop.ledger.database.write() as connection:
+            connection.exec_driver_sql("UPDATE rate SET blocked_until = NULL")
+        shop.buy(take=6)
+        assert shop.row(6).state is PurchaseState.SUCCEEDED
+
+
+def test_a_cancel_while_a_token_is_waited_for_leaves_nothing_behind(tmp_path: Path) -> None:
+    """The limit a minute is the ledger's: who waits holds neither place nor money once it is told to stop."""
+    options = replace(FAST, limits={"testing": Limits(per_minute=1)})
+    with open_web_shop(tmp_path, options=options) as shop:
+        shop.buy(take=1)
+        waiting = lambda: len(shop.ledger.purchases.search()) == 2  # noqa: E731
+
+        asyncio.run(cancel_after(shop.buying(take=2), waiting))
+
+        assert (shop.row(2).state, shop.row(2).attempts) == (PurchaseState.CANCELED, 0)
+        assert reserved_micro_usd(tmp_path) == 0
+        assert shop.service.submits == 1
+
+
+def test_what_a_canceled_purchase_leaves_open_another_process_goes_on_with(tmp_path: Path) -> None:
+    """A server lives for weeks: others must not wait for its end to have what it gave up."""
+    with open_web_shop(tmp_path, Service(status=lambda _nth, name: (200, {"id": name, "state": "running"}))) as shop:
+        asyncio.run(cancel_after(shop.buying(), lambda: shop.service.asked["status"] > 2))
+        shop.service.status = at_once
+        with open_ledger(tmp_path) as neighbour:
+            other = replace(shop, shop=Shop(tmp_path, neighbour))
+
+            bought = asyncio.run(asyncio.wait_for(other.buying(), 10))
+
+        assert bought.prediction_id == "p-0"
+        assert shop.service.submits == 1
+        assert shop.shop.spent_usd() == PRICE_USD
