@@ -285,6 +285,9 @@ class Purchasing:
                 raise lost from error
             await in_thread(self._ledger.purchases.write_unknown, claim, error)
             raise
+        except PurchaseError as error:
+            await in_thread(self._ledger.purchases.write_trouble, claim, error)
+            raise
         settlement = None if settled else order.settlement(prediction)
         if not is_done(prediction):
             await self._record_end(claim, prediction, settlement, work)
@@ -337,6 +340,7 @@ class Purchasing:
             raise
         except PurchaseError as error:
             error.prediction_id = prediction.id
+            await in_thread(purchases.write_trouble, claim, error)
             raise
         except ProbeError as error:
             if not is_own_file and error.rerun is not Rerun.RESUME:
@@ -344,6 +348,8 @@ class Purchasing:
                 error.billed = Billed.YES
                 await in_thread(purchases.write_failed, claim, None, error, outcome="failed")
             raise
+        if failed is not None and order.spec.recovery is not Recovery.FREE:
+            failed.billed = Billed.YES
         made = await in_thread(self._store.put, path, info, owner=self._ledger.owner.id, token=work.token)
         await in_thread(
             purchases.write_stored,

@@ -220,7 +220,7 @@ def test_a_fallback_beyond_the_cap_is_not_bought(market: Market) -> None:
 
 
 def test_the_error_is_the_first_model_s_when_the_second_cannot_be_asked(market: Market) -> None:
-    """ "Set FAL_KEY" is no answer to why Replicate refused."""
+    """A hint to set FAL_KEY is no answer to why Replicate refused."""
     market.set_faults({"provider": "replicate", "fault": "400"})
 
     film = _attempt(market, _picture(FIRST, SECOND), fal_key=None)

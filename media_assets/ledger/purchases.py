@@ -44,6 +44,7 @@ from media_assets.ledger.rows import (
     close_attempt,
     close_interest,
     cost_so_far,
+    error_json,
     failed_before,
     find_row,
     has_failed,
@@ -283,7 +284,7 @@ class Purchases(Lookups):
                 "duration_s": duration_s,
                 "progress": 1.0,
                 "notes": json.dumps(list(notes), ensure_ascii=False),
-                "error": json.dumps(failed.as_dict(), ensure_ascii=False) if failed else None,
+                "error": error_json(failed) if failed else None,
             }
             self._change(connection, claim, values)
             close_interest(connection, claim.request_key)
@@ -309,7 +310,7 @@ class Purchases(Lookups):
             duration_s: How long it took to fail.
         """
         state = PurchaseState.FAILED_PAID if error.billed is Billed.YES else PurchaseState.FAILED_FREE
-        values: dict[str, Any] = {"error": json.dumps(error.as_dict(), ensure_ascii=False)}
+        values: dict[str, Any] = {"error": error_json(error)}
         if outcome == "interrupted":
             # A retry that was not sent leaves what a person would have to decide as it was.
             as_it_was = claim.found if claim.found is not None and has_failed(claim.found) else None
@@ -324,9 +325,14 @@ class Purchases(Lookups):
             budgets.settle(connection, request_key=claim.request_key, cost_micro_usd=paid.cost_micro_usd)
             close_interest(connection, claim.request_key)
 
+    def write_trouble(self, claim: Claim, error: MediaAssetsError) -> None:
+        """Record why an open purchase does not get on; a rerun goes on with it."""
+        with self._database.write() as connection:
+            self._change(connection, claim, {"error": error_json(error)})
+
     def write_lost(self, claim: Claim, error: MediaAssetsError, settlement: Settlement | None = None) -> None:
         """Record that a finished, paid output can no longer be had; settle it if that was not done."""
-        record = json.dumps(error.as_dict(), ensure_ascii=False)
+        record = error_json(error)
         with self._database.write() as connection:
             settled = self._settled(connection, settlement=settlement, claim=claim)
             self._change(connection, claim, settled | {"state": PurchaseState.LOST_OUTPUT, "error": record})
@@ -334,7 +340,7 @@ class Purchases(Lookups):
 
     def write_unknown(self, claim: Claim, error: MediaAssetsError, *, token: str | None = None) -> None:
         """Record that the submission's outcome cannot be known; its reservation stays."""
-        values = {"state": PurchaseState.UNKNOWN, "error": json.dumps(error.as_dict(), ensure_ascii=False)}
+        values = {"state": PurchaseState.UNKNOWN, "error": error_json(error)}
         named = getattr(error, "prediction_id", None)
         with self._database.write() as connection:
             if named is not None and not is_taken(connection, claim.request_key, named):

@@ -9,7 +9,7 @@ import sqlalchemy as sa
 
 from media_assets.artifact import Artifact, MediaInfo
 from media_assets.catalog import Recovery
-from media_assets.errors import Billed, Rerun
+from media_assets.errors import Billed, MediaAssetsError, Rerun
 from media_assets.ledger.database import utc_now
 from media_assets.ledger.schema import artifact, attempt, interest, output, purchase, step
 from media_assets.request import GenerationRequest
@@ -271,3 +271,8 @@ def close_interest(connection: sa.Connection, request_key: str) -> None:
         .where(interest.c.request_key == request_key, interest.c.until.is_(None))
         .values(until=utc_now())
     )
+
+
+def error_json(error: MediaAssetsError) -> str:
+    """Return an error as it is kept."""
+    return json.dumps(error.as_dict(), ensure_ascii=False)

@@ -18,6 +18,7 @@ from media_assets.media._ffmpeg import (
     graph_silence,
     run_ffmpeg,
 )
+from media_assets.media.conform import conform_audio
 from media_assets.media.length import FilmLength, film_length_s
 from media_assets.media.picture import Picture, read_picture
 from media_assets.media.probe import probe
@@ -128,7 +129,7 @@ def write_film(clip: Path, voice: Path | None, target: Path, *, fit: Fit, work: 
     picture = read_picture(clip, clip_info.mime)
     source = (clip, clip_info) if clip_info.audio_codec is not None else None
     if voice is not None and voice_info is not None:
-        source = (voice, voice_info)
+        source = _even_voice(voice, voice_info, work, ends_at)
     sound = _film_sound(source, length, work, ends_at)
     work.tell(0.3)
     if picture.can_be_copied(length.film_s):
@@ -142,6 +143,19 @@ def write_film(clip: Path, voice: Path | None, target: Path, *, fit: Fit, work: 
     run_ffmpeg(arguments, deadline_s=_left_s(ends_at), work=work)
     work.tell(1.0)
     return length
+
+
+def _even_voice(voice: Path, info: MediaInfo, work: Work, ends_at: float) -> tuple[Path, MediaInfo]:
+    """Return the voice in one form from end to end.
+
+    A voice put together from pieces may change its rate or channels on the way, as an MP3 can. ffmpeg then builds its
+    whole graph anew, and what the picture's half of it held is lost (seen with ffmpeg 9.0.2).
+    """
+    if info.mime == "audio/wav":
+        return voice, info
+    even = work.scratch / "voice.wav"
+    conform_audio(voice, even, sample_rate_hz=FILM_RATE_HZ, channels=2, work=work, deadline_s=_left_s(ends_at))
+    return even, probe(even)
 
 
 _COPIED_PICTURE: dict[str, str | int | None] = {"c:v": "copy"}
