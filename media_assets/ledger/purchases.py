@@ -314,8 +314,7 @@ class Purchases(Lookups):
         if outcome == "interrupted":
             # A retry that was not sent leaves what a person would have to decide as it was.
             as_it_was = claim.found if claim.found is not None and has_failed(claim.found) else None
-            state = as_it_was or PurchaseState.CANCELED
-            values = {} if as_it_was else values
+            state, values = as_it_was or PurchaseState.CANCELED, {} if as_it_was else values
         paid = settlement or Settlement()
         values |= paid.as_columns() | ({} if duration_s is None else {"duration_s": duration_s})
         with self._database.write() as connection:
@@ -332,10 +331,9 @@ class Purchases(Lookups):
 
     def write_lost(self, claim: Claim, error: MediaAssetsError, settlement: Settlement | None = None) -> None:
         """Record that a finished, paid output can no longer be had; settle it if that was not done."""
-        record = error_json(error)
+        lost = {"state": PurchaseState.LOST_OUTPUT, "error": error_json(error)}
         with self._database.write() as connection:
-            settled = self._settled(connection, settlement=settlement, claim=claim)
-            self._change(connection, claim, settled | {"state": PurchaseState.LOST_OUTPUT, "error": record})
+            self._change(connection, claim, self._settled(connection, claim, settlement) | lost)
             close_interest(connection, claim.request_key)
 
     def write_unknown(self, claim: Claim, error: MediaAssetsError, *, token: str | None = None) -> None:
