@@ -1,12 +1,15 @@
 """Many purchases at one provider: no more at once than it takes, however many coroutines and processes there are."""
 
 import asyncio
+import threading
 from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+from media_assets.errors import RequestRejectedError
 from media_assets.ledger.admission import Limits
+from media_assets.ledger.rows import PurchaseState
 from media_assets_tests.canceling import until
 from media_assets_tests.children import race
 from media_assets_tests.making import leftovers, reserved_micro_usd
@@ -17,24 +20,31 @@ from media_assets_tests.web_shop import FAST, PRICE_USD, Service, open_web_shop
 
 def test_a_place_is_given_back_whatever_happens(tmp_path: Path) -> None:
     """A failure or a Ctrl-C that kept its place would stop a provider for good."""
-    service = Service(submit=lambda nth, name: (422, {}) if nth == 0 else (201, {"id": name, "state": "queued"}))
+    is_over = threading.Event()
+    service = Service(
+        submit=lambda nth, name: (422, {}) if nth == 1 else (201, {"id": name, "state": "queued"}),
+        status=lambda _nth, name: (200, {"id": name, "state": "succeeded" if is_over.is_set() else "running"}),
+    )
     options = replace(FAST, limits={"testing": Limits(concurrency=1)})
     with open_web_shop(tmp_path, service, options=options) as shop:
 
-        async def many() -> list[Any]:
+        async def crowd() -> list[Any]:
             buying = [asyncio.ensure_future(shop.buying(take=take)) for take in range(6)]
-            await until(lambda: len(shop.ledger.purchases.search()) == 6)
-            for one in buying[3:]:
-                one.cancel()
-            return await asyncio.gather(*buying, return_exceptions=True)
+            await until(lambda: len(shop.ledger.purchases.search()) == 6 and service.asked["status"] > 0)
+            waiting = [take for take in range(6) if shop.row(take).state is PurchaseState.RESERVED]
+            assert len(waiting) == 5
+            for take in waiting[::2]:
+                buying[take].cancel()
+            is_over.set()
+            return await asyncio.wait_for(asyncio.gather(*buying, return_exceptions=True), 60)
 
-        results = asyncio.run(many())
+        results = asyncio.run(crowd())
 
-        failed = [result for result in results if isinstance(result, BaseException)]
-        assert 3 <= len(failed) <= 4, "the three that were cancelled, and the one that was refused"
-        assert shop.service.submits <= 6
+        assert sum(isinstance(result, asyncio.CancelledError) for result in results) == 3
+        assert sum(isinstance(result, RequestRejectedError) for result in results) == 1
+        assert service.submits == 3, "one at work, one refused, one that waited"
         for take in range(6):
-            asyncio.run(asyncio.wait_for(shop.buying(take=take, retry_failed=True), 20))
+            asyncio.run(asyncio.wait_for(shop.buying(take=take, retry_failed=True), 30))
         assert shop.shop.spent_usd() == 6 * PRICE_USD
         assert leftovers(tmp_path) == [f"owners/{shop.ledger.owner.id}.lock", f"scratch/{shop.ledger.owner.id}"]
 
