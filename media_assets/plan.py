@@ -22,6 +22,10 @@ from media_assets.request import GenerationRequest
 from media_assets.standing import Standing
 from media_assets.steps import Bounds, Draft, Picture, draft_audio, draft_image, draft_merged, draft_video
 
+_HOLDS_ITS_MONEY = frozenset(
+    {PurchaseState.SUBMITTING, PurchaseState.SUBMITTED, PurchaseState.DONE, PurchaseState.UNKNOWN}
+)
+
 
 @dataclass(frozen=True, kw_only=True)
 class PlanSettings:
@@ -64,6 +68,8 @@ class PlannedStep:
     """Who said the price, if not the provider itself."""
     cached: bool
     in_flight: bool
+    is_reserved: bool
+    """Whether a purchase that was sent before holds the money for it already, or has spent it."""
     duration_s: float | None
     """Expected length of what is made; None for a picture."""
     size_px: tuple[int, int] | None
@@ -91,6 +97,11 @@ class Plan:
     def estimate_usd(self) -> Decimal:
         """Return the worst case of everything that is not there yet."""
         return sum((step.estimate_usd for step in self.steps), Decimal(0))
+
+    @property
+    def unreserved_usd(self) -> Decimal:
+        """Return the worst case of what no purchase holds money for yet."""
+        return sum((step.estimate_usd for step in self.steps if not step.is_reserved), Decimal(0))
 
     def require(self) -> None:
         """Raise an error that lists every problem, if there is one.
@@ -290,6 +301,7 @@ class Planner:
             price_hearsay=self._hearsay(request.model, quote, today),
             cached=cached,
             in_flight=row is not None and row.state.is_open,
+            is_reserved=row is not None and row.state in _HOLDS_ITS_MONEY,
             duration_s=draft.length_s,
             size_px=draft.size_px,
             request_key=request.key,

@@ -123,7 +123,7 @@ class Studio:
         pinned = self.ledger.prompts.effective(prompt)
         standings = Standings(self.ledger, self.store).of(pinned, upgrade=upgrade)
         plan = self.planner.plan(pinned, today=self.today(), standings=standings)
-        over = self.ledger.prompts.shortfall(to_micro_usd(plan.estimate_usd), self._caps(pinned))
+        over = self.ledger.prompts.shortfall(to_micro_usd(plan.unreserved_usd), self._caps(pinned))
         return plan if over is None else replace(plan, problems=(*plan.problems, Problem("", "budget", over)))
 
     async def make(
@@ -197,7 +197,12 @@ class Studio:
         try:
             plan = await in_thread(self.planner.plan, prompt, today=self.today(), standings=standings)
             plan.require()
-            amounts = {step.step: to_micro_usd(step.estimate_usd) for step in plan.steps if step.step in missing}
+            # What was sent before holds its reservation: its cap must not keep us from fetching what is paid for.
+            amounts = {
+                step.step: 0 if step.is_reserved else to_micro_usd(step.estimate_usd)
+                for step in plan.steps
+                if step.step in missing
+            }
             caps = self._caps(prompt)
             open_plan = self.ledger.prompts.open_plan
             await in_thread(open_plan, plan_id, prompt.key, amounts=amounts, caps=caps, digest=prompt.digest)

@@ -9,7 +9,13 @@ from typing import Any
 
 import pytest
 
-from media_assets.errors import BudgetExceededError, MediaAssetsError, UnexpectedResponseError, UnknownOutcomeError
+from media_assets.errors import (
+    BudgetExceededError,
+    MediaAssetsError,
+    ProviderUnavailableError,
+    UnexpectedResponseError,
+    UnknownOutcomeError,
+)
 from media_assets.film import Film
 from media_assets.ledger.rows import PurchaseState
 from media_assets.prompt import Prompt, Step
@@ -238,3 +244,19 @@ def test_what_another_prompt_bought_needs_no_key(market: Market) -> None:
 
     assert film.error is None
     assert market.posts() == 1
+
+
+def test_a_tight_cap_does_not_keep_what_is_paid_for_away(market: Market) -> None:
+    """The money for it is reserved already; to want it twice would leave a paid picture with the provider."""
+    market.set_faults({"provider": "fal", "call": "poll", "fault": "poll_5xx"})
+    prompt = _picture("fal:flux-dev", max_cost_usd=Decimal("0.03"))
+    waiting = _attempt(market, prompt, models=[hurried("fal:flux-dev", poll_error_budget_s=0.2)])
+    assert isinstance(waiting.error, ProviderUnavailableError)
+    market.set_faults()
+
+    film = _attempt(market, prompt)
+
+    assert film.error is None
+    assert len(market.accepted()) == 1
+    assert film.cost_usd == market.bill_usd() == Decimal("0.025")
+    assert reserved_micro_usd(market.home) == 0
