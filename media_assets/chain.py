@@ -30,8 +30,9 @@ from media_assets.ledger.rows import PurchaseState
 from media_assets.media.length import film_length_s
 from media_assets.media.questions import AskAudio, AskFilm, AskImage, AskVideo, Question
 from media_assets.orders import Order, Purchased
+from media_assets.outlays import Outlay, Outlays
 from media_assets.plan import Planner
-from media_assets.pricing import to_micro_usd
+from media_assets.pricing import from_micro_usd, to_micro_usd
 from media_assets.prompt import Prompt, Step
 from media_assets.purchase import Purchasing
 from media_assets.request import GenerationRequest
@@ -79,6 +80,8 @@ class Chain:
         self._began = time.monotonic()
         self._running: dict[Step, asyncio.Task[StepResult | MediaAssetsError]] = {}
         self._told: list[MediaAssetsError] = []
+        self.outlays = Outlays(context.ledger)
+        """What went to purchases that failed."""
 
     async def run(self, wanted: Iterable[Step]) -> dict[Step, StepResult | MediaAssetsError]:
         """Make the wanted steps; a step that fails leaves its error here, and its siblings go on.
@@ -149,7 +152,10 @@ class Chain:
             message = f"the step {step} is not there"
             raise OutputLostError(message)
         purchased = Purchased.from_row(row, spent_micro_usd=0, cached=True)
-        return self._result(step, row.request(), purchased, degraded=finished.degraded, reason=finished.reason)
+        return self._result(finished, row.request(), purchased, failed=self._failed_before(standing))
+
+    def _failed_before(self, standing: Standing) -> Outlay:
+        return Outlay(cost_usd=from_micro_usd(standing.failed_micro_usd))
 
     async def _remake(self, standing: Standing, made: Mapping[Step, StepResult]) -> StepResult:
         """Bring back a finished step whose file is lost, under its own request; what was made from it stays valid."""
@@ -165,13 +171,11 @@ class Chain:
         length_s = info.duration_s if info else None
         draft = Draft(spec=spec, request=request, length_s=length_s, size_px=size_px, problems=())
         purchased = await self._buy(draft, made)
-        return self._result(finished.step, request, purchased, degraded=finished.degraded, reason=finished.reason)
+        return self._result(finished, request, purchased, failed=self._failed_before(standing))
 
     async def _route(self, step: Step, made: Mapping[Step, StepResult]) -> StepResult:
         """Try the route's models in order; what moves on to the next is in ``routes.py``."""
-        route = [
-            self._at.planner.catalog.get(model, step=step) for model in self._at.planner.route(self._at.prompt, step)
-        ]
+        route = self._at.planner.models(self._at.prompt, step)
         failure: MediaAssetsError | None = None
         for position, spec in enumerate(route):
             rest = route[position + 1 :]
@@ -207,7 +211,12 @@ class Chain:
             # The plan reserved the first model's worst case only.
             reserve = self._at.ledger.prompts.reserve_fallback
             await in_thread(reserve, self._at.plan_id, step, amount, self._at.caps)
-        purchased = await self._buy(draft, made)
+        try:
+            purchased = await self._buy(draft, made)
+        except MediaAssetsError:
+            before = (bought.cost_micro_usd if bought else None) or 0
+            await in_thread(self.outlays.note, step, draft.request.key, before_micro_usd=before)
+            raise
         if step is Step.AUDIO and Step.VIDEO in made and spec.recovery is Recovery.FREE:
             return await self._match_again(spec, draft, purchased, made)
         return draft, purchased
@@ -229,17 +238,17 @@ class Chain:
 
     def _draft(self, step: Step, spec: ModelSpec, made: Mapping[Step, StepResult]) -> Draft:
         prompt, planner = self._at.prompt, self._at.planner
+        route, bounds = planner.models(prompt, step), planner.settings.bounds
         if step is Step.IMAGE:
-            return draft_image(prompt, spec, bounds=planner.settings.bounds)
+            return draft_image(prompt, spec, bounds=bounds, route=route)
         if step is Step.VIDEO:
-            voice = planner.catalog.get(planner.route(prompt, Step.AUDIO)[0], step=Step.AUDIO)
-            return draft_video(
-                prompt, spec, voice=voice, picture=_picture(prompt, made), bounds=planner.settings.bounds
-            )
+            voice = planner.models(prompt, Step.AUDIO)[0]
+            picture = _picture(prompt, made)
+            return draft_video(prompt, spec, voice=voice, picture=picture, bounds=bounds, route=route)
         if step is Step.AUDIO:
-            if Step.VIDEO in made:
-                return draft_audio(prompt, spec, clip_s=_clip_s(made), match_clip=True)
-            return draft_audio(prompt, spec, clip_s=self._expected_clip_s())
+            match_clip = Step.VIDEO in made
+            clip_s = _clip_s(made) if match_clip else self._expected_clip_s()
+            return draft_audio(prompt, spec, clip_s=clip_s, match_clip=match_clip, route=route)
         audio = made.get(Step.AUDIO)
         return draft_merged(
             prompt, spec, video_key=made[Step.VIDEO].request_key, audio_key=audio.request_key if audio else ""
@@ -247,9 +256,9 @@ class Chain:
 
     def _expected_clip_s(self) -> float:
         planner, prompt = self._at.planner, self._at.prompt
-        spec = planner.catalog.get(planner.route(prompt, Step.VIDEO)[0], step=Step.VIDEO)
+        route, bounds = planner.models(prompt, Step.VIDEO), planner.settings.bounds
         picture = Picture(request_key="", size_px=prompt.size_px)
-        clip = draft_video(prompt, spec, voice=None, picture=picture, bounds=planner.settings.bounds)
+        clip = draft_video(prompt, route[0], voice=None, picture=picture, bounds=bounds, route=route)
         return clip.length_s or 1.0
 
     async def _buy(self, draft: Draft, made: Mapping[Step, StepResult]) -> Purchased:
@@ -309,6 +318,8 @@ class Chain:
             inputs=inputs,
             degraded=degraded,
             reason=reason,
+            gone_past=self.outlays.request_keys(step),
+            notes=tuple(f"{note.field}: {note.message}" for note in draft.notes),
         )
         await in_thread(
             self._at.ledger.prompts.finish,
@@ -319,19 +330,20 @@ class Chain:
             params=draft.request.params,
         )
         crash_point("step_recorded")
-        return self._result(step, draft.request, purchased, degraded=degraded, reason=reason)
+        return self._result(done, draft.request, purchased, failed=self.outlays.of(step))
 
     def _result(
-        self, step: Step, request: GenerationRequest, purchased: Purchased, *, degraded: bool, reason: str | None
+        self, done: FinishedStep, request: GenerationRequest, purchased: Purchased, *, failed: Outlay
     ) -> StepResult:
         return StepResult(
-            step=step,
+            step=done.step,
             artifact=purchased.artifact,
             path=self._at.store.path(purchased.artifact),
             provider=request.provider,
             model=request.model,
-            cost_usd=purchased.cost_usd,
-            spent_usd=purchased.spent_usd,
+            cost_usd=purchased.cost_usd + failed.cost_usd,
+            failed_usd=failed.cost_usd,
+            spent_usd=purchased.spent_usd + failed.spent_usd,
             estimate_usd=purchased.estimate_usd,
             duration_s=0.0,
             started_s=time.monotonic() - self._began,
@@ -339,9 +351,9 @@ class Chain:
             price_from=purchased.price_from,
             attempts=purchased.attempts,
             cached=purchased.cached,
-            degraded=degraded,
-            reason=reason,
-            notes=purchased.notes,
+            degraded=done.degraded,
+            reason=done.reason,
+            notes=(*done.notes, *purchased.notes),
             request_key=request.key,
             prediction_id=purchased.prediction_id,
         )

@@ -8,6 +8,7 @@ from typing import Any
 
 from media_assets.artifact import Artifact
 from media_assets.errors import MediaAssetsError
+from media_assets.outlays import Outlay
 from media_assets.prompt import Step
 
 
@@ -22,7 +23,9 @@ class StepResult:
     provider: str
     model: str
     cost_usd: Decimal
-    """What the purchase cost when it was bought."""
+    """What the step's purchases cost when they were bought, those that failed included."""
+    failed_usd: Decimal
+    """What of it went to purchases that failed, before another model made the step."""
     spent_usd: Decimal
     """What this call spent."""
     estimate_usd: Decimal
@@ -54,6 +57,7 @@ class StepResult:
             "provider": self.provider,
             "model": self.model,
             "cost_usd": str(self.cost_usd),
+            "failed_usd": str(self.failed_usd),
             "spent_usd": str(self.spent_usd),
             "estimate_usd": str(self.estimate_usd),
             "reported": dict(self.reported),
@@ -81,19 +85,23 @@ class Film:
 
     key: str
     steps: dict[Step, StepResult] = field(default_factory=dict)
+    outlays: dict[Step, Outlay] = field(default_factory=dict)
+    """What steps cost that were not made."""
     path: Path | None = None
     """The exported film; None while there is none."""
     error: MediaAssetsError | None = None
 
     @property
     def cost_usd(self) -> Decimal:
-        """What the purchases behind the steps cost when they were bought."""
-        return sum((step.cost_usd for step in self.steps.values()), Decimal(0))
+        """What the purchases behind the steps cost when they were bought, those that failed included."""
+        made, failed = self.steps.values(), self.outlays.values()
+        return sum((*(one.cost_usd for one in made), *(one.cost_usd for one in failed)), Decimal(0))
 
     @property
     def spent_usd(self) -> Decimal:
         """What this call spent."""
-        return sum((step.spent_usd for step in self.steps.values()), Decimal(0))
+        made, failed = self.steps.values(), self.outlays.values()
+        return sum((*(one.spent_usd for one in made), *(one.spent_usd for one in failed)), Decimal(0))
 
     @property
     def degraded(self) -> bool:
@@ -109,7 +117,10 @@ class Film:
             "cost_usd": str(self.cost_usd),
             "spent_usd": str(self.spent_usd),
             "degraded": self.degraded,
-            "steps": [self.steps[step].as_dict() if step in self.steps else _missing(step) for step in Step],
+            "steps": [
+                self.steps[step].as_dict() if step in self.steps else _missing(step, self.outlays.get(step, Outlay()))
+                for step in Step
+            ],
         }
         return made if self.error is None else made | {"error": self.error.as_dict()}
 
@@ -128,16 +139,17 @@ class Film:
         }
 
 
-def _missing(step: Step) -> dict[str, Any]:
-    """Return the entry of a step that was not made: same fields, nothing in them."""
+def _missing(step: Step, outlay: Outlay) -> dict[str, Any]:
+    """Return the entry of a step that was not made: same fields, nothing in them but what it cost all the same."""
     nothing = StepResult(
         step=step,
         artifact=None,
         path=None,
         provider="",
         model="",
-        cost_usd=Decimal(0),
-        spent_usd=Decimal(0),
+        cost_usd=outlay.cost_usd,
+        failed_usd=outlay.cost_usd,
+        spent_usd=outlay.spent_usd,
         estimate_usd=Decimal(0),
         reported={},
         price_from=None,

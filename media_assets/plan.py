@@ -4,23 +4,23 @@ Planning reads the ledger and the disk, writes nothing and sends nothing.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import date
 from decimal import Decimal
 from typing import Any
 
 from media_assets.artifact import ArtifactStore
 from media_assets.catalog import DEFAULT_ROUTES, Catalog, ModelSpec
-from media_assets.errors import BudgetExceededError, ConfigurationError, ConformError, PlanError, Problem
+from media_assets.drafting import Drafting
+from media_assets.errors import BudgetExceededError, ConfigurationError, PlanError, Problem
 from media_assets.ledger import Ledger
 from media_assets.ledger.rows import PurchaseState
 from media_assets.media.ffmpeg_features import ffmpeg_problem
-from media_assets.media.length import film_length_s
 from media_assets.pricing import Estimate, estimate, price_on, stale
 from media_assets.prompt import Prompt, Scalar, Step
 from media_assets.request import GenerationRequest
 from media_assets.standing import Standing
-from media_assets.steps import Bounds, Draft, Picture, draft_audio, draft_image, draft_merged, draft_video
+from media_assets.steps import Bounds, Draft
 
 _HOLDS_ITS_MONEY = frozenset(
     {PurchaseState.SUBMITTING, PurchaseState.SUBMITTED, PurchaseState.DONE, PurchaseState.UNKNOWN}
@@ -177,6 +177,14 @@ class Planner:
             return [spec.id for spec in self.catalog if spec.silent][:1]
         return prompt.routes.get(step) or self.settings.routes[step]
 
+    def models(self, prompt: Prompt, step: Step) -> list[ModelSpec]:
+        """Return the entries of a step's models, in order.
+
+        Raises:
+            UnknownModelError: One of them is not in the catalog.
+        """
+        return [self.catalog.get(model, step=step) for model in self.route(prompt, step)]
+
     def plan(self, prompt: Prompt, *, today: date, standings: Mapping[Step, Standing]) -> Plan:
         """Return what making ``prompt`` now would do; blocking, and free.
 
@@ -186,8 +194,10 @@ class Planner:
             standings: What is there of it already.
         """
         problems = self._machine_problems()
-        drafts, faults = self._drafts(prompt, standings)
+        routes, faults = self._routes(prompt)
         problems += faults
+        drafting = self._drafting(prompt, routes, standings)
+        drafts = drafting.firsts
         warnings: list[Problem] = []
         steps = []
         for step, draft in drafts.items():
@@ -204,7 +214,10 @@ class Planner:
             steps.append(planned)
             if not planned.cached:
                 problems += self.model_problems(step, self.catalog.get(planned.model), today)
-                warnings += self._warnings(prompt, step, today, price_hearsay=planned.price_hearsay)
+                warnings += self._warnings(routes[step][0], step, today, price_hearsay=planned.price_hearsay)
+                warnings += draft.notes if standing.row is None else ()
+                for spec in routes[step][1:]:
+                    warnings += self._doubts(step, spec, drafting, today)
         if not (standings[Step.IMAGE].row and standings[Step.VIDEO].row):
             problems += self._size_problems(prompt)
         return Plan(
@@ -224,8 +237,39 @@ class Planner:
             problems.append(Problem(step, "key", fault))
         return problems
 
-    def _warnings(self, prompt: Prompt, step: Step, today: date, *, price_hearsay: str | None) -> list[Problem]:
-        first, *rest = (self.catalog.get(model, step=step) for model in self.route(prompt, step))
+    def _drafting(
+        self, prompt: Prompt, routes: Mapping[Step, Sequence[ModelSpec]], standings: Mapping[Step, Standing]
+    ) -> Drafting:
+        return Drafting(
+            prompt,
+            routes=routes,
+            standings=standings,
+            bounds=self.settings.bounds,
+            match_clip=self.settings.match_clip,
+            find=self._ledger.purchases.get,
+        )
+
+    def _routes(self, prompt: Prompt) -> tuple[dict[Step, list[ModelSpec]], list[Problem]]:
+        """Return the known models of every step, and what is wrong with the routes."""
+        routes: dict[Step, list[ModelSpec]] = {}
+        problems = []
+        for step in Step:
+            used = self.route(prompt, step)
+            # A route that this prompt has no use for is checked too: it was meant.
+            meant = prompt.routes.get(step, ())
+            for model in dict.fromkeys([*used, *meant]):
+                if max(list(used).count(model), list(meant).count(model)) > 1:
+                    problems.append(Problem(step, "route", f"{model} is named more than once"))
+                try:
+                    spec = self.catalog.get(model, step=step)
+                except ConfigurationError as error:
+                    problems.append(Problem(step, "route", error.message))
+                    continue
+                if model in used:
+                    routes.setdefault(step, []).append(spec)
+        return routes, problems
+
+    def _warnings(self, first: ModelSpec, step: Step, today: date, *, price_hearsay: str | None) -> list[Problem]:
         warnings = []
         if first.lifetime(today) == "retiring":
             warnings.append(Problem(step, "model", _retiring(first)))
@@ -234,57 +278,19 @@ class Planner:
             warnings.append(Problem(step, "price", fault))
         if stale(first, today):
             warnings.append(Problem(step, "price", f"the price of {first.id} was read more than 90 days ago"))
-        for spec in rest:
-            if spec.lifetime(today) == "retired":
-                warnings.append(Problem(step, "route", _retired(spec)))
-            elif variable := self._missing_key(spec.provider):
-                fault = f"{spec.id} cannot take over without a key: set {variable}"
-                warnings.append(Problem(step, "route", fault))
         return warnings
 
-    def _drafts(self, prompt: Prompt, standings: Mapping[Step, Standing]) -> tuple[dict[Step, Draft], list[Problem]]:
-        """Draft every step with the first model of its route."""
-        specs: dict[Step, ModelSpec] = {}
-        problems = []
-        for step in Step:
-            # A route that this prompt has no use for is checked too: it was meant.
-            for model in dict.fromkeys([*self.route(prompt, step), *prompt.routes.get(step, ())]):
-                try:
-                    specs.setdefault(step, self.catalog.get(model, step=step))
-                except ConfigurationError as error:
-                    problems.append(Problem(step, "route", error.message))
-        drafts: dict[Step, Draft] = {}
-
-        def key(step: Step) -> str:
-            row = standings[step].row
-            if row is not None:
-                return row.request_key
-            return drafts[step].request.key if step in drafts else ""
-
-        # What a missing model would have made is left out; what can be said of the other steps is said all the same.
-        if Step.IMAGE in specs:
-            drafts[Step.IMAGE] = draft_image(prompt, specs[Step.IMAGE], bounds=self.settings.bounds)
-        if Step.VIDEO in specs:
-            picture = self._picture(prompt, key(Step.IMAGE), standings[Step.IMAGE], drafts.get(Step.IMAGE))
-            drafts[Step.VIDEO] = draft_video(
-                prompt, specs[Step.VIDEO], voice=specs.get(Step.AUDIO), picture=picture, bounds=self.settings.bounds
-            )
-        clip_s = drafts[Step.VIDEO].length_s if Step.VIDEO in drafts else None
-        if Step.AUDIO in specs:
-            match_clip = self.settings.match_clip and clip_s is not None
-            drafts[Step.AUDIO] = draft_audio(prompt, specs[Step.AUDIO], clip_s=clip_s or 0.0, match_clip=match_clip)
-        if Step.MERGED in specs:
-            merged = draft_merged(prompt, specs[Step.MERGED], video_key=key(Step.VIDEO), audio_key=key(Step.AUDIO))
-            drafts[Step.MERGED] = _with_length(prompt, merged, drafts)
-        return drafts, problems
-
-    def _picture(self, prompt: Prompt, key: str, standing: Standing, draft: Draft | None) -> Picture:
-        size_px = (draft.size_px if draft else None) or prompt.size_px
-        row = standing.row or self._ledger.purchases.get(key)
-        if row is not None and row.artifact is not None:
-            info = row.artifact.info
-            size_px = (info.width_px or size_px[0], info.height_px or size_px[1])
-        return Picture(request_key=key, size_px=size_px)
+    def _doubts(self, step: Step, spec: ModelSpec, drafting: Drafting, today: date) -> list[Problem]:
+        """Return why a later model of a route could not take over, or would do so with less than was asked for."""
+        draft = drafting.draft(step, spec)
+        faults = [problem.message for problem in self.model_problems(step, spec, today)]
+        faults += [f"{problem.field}: {problem.message}" for problem in draft.problems]
+        try:
+            self.quote(draft.request, today)
+        except ConfigurationError as error:
+            faults.append(error.message)
+        doubts = [Problem(step, "route", f"{spec.id} cannot take over: {fault}") for fault in faults]
+        return doubts or list(draft.notes)
 
     def _planned(self, step: Step, draft: Draft, standing: Standing, today: date) -> PlannedStep:
         row = standing.row or self._ledger.purchases.get(draft.request.key)
@@ -348,17 +354,3 @@ def _retired(spec: ModelSpec) -> str:
 
 def _retiring(spec: ModelSpec) -> str:
     return f"{spec.id} retires on {spec.retires}. In its place: {', '.join(spec.successors) or 'none is known'}"
-
-
-def _with_length(prompt: Prompt, merged: Draft, drafts: Mapping[Step, Draft]) -> Draft:
-    """Return the film's draft with its expected length, or with the reason why clip and voice cannot be one."""
-    if Step.VIDEO not in drafts or Step.AUDIO not in drafts:
-        return merged
-    clip_s = drafts[Step.VIDEO].length_s or 1.0
-    voice_s = None if prompt.script is None else drafts[Step.AUDIO].length_s
-    try:
-        return replace(merged, length_s=film_length_s(prompt.fit, clip_s=clip_s, voice_s=voice_s).film_s)
-    except ConformError as error:
-        return replace(
-            merged, problems=(*merged.problems, Problem(Step.MERGED, "fit", error.message.removeprefix("fit: ")))
-        )

@@ -27,6 +27,8 @@ class Standing:
     """The purchase it was made by."""
     artifact: Artifact | None = None
     """The file, if the store still has it."""
+    failed_micro_usd: int = 0
+    """What the purchases cost that failed before ``row``."""
 
 
 _NOTHING = Standing()
@@ -51,22 +53,26 @@ class Standings:
         """
         known = self._ledger.prompts.finished(prompt.key)
         candidates = {step: _newest(prompt, step, known) for step in Step} if known else {}
-        rows = self._ledger.purchases.get_many([found.request_key for found in candidates.values() if found])
+        there = [found for found in candidates.values() if found]
+        keys = [key for found in there for key in (found.request_key, *found.gone_past)]
+        rows = self._ledger.purchases.get_many(keys)
         standings: dict[Step, Standing] = {}
         for step in Step:
             found = candidates.get(step)
             if found is None or (upgrade and found.degraded) or not _follows(found, standings):
                 standings[step] = _NOTHING
             else:
-                standings[step] = self._standing(found, rows.get(found.request_key))
+                standings[step] = self._standing(found, rows)
         return standings
 
-    def _standing(self, found: FinishedStep, row: PurchaseRow | None) -> Standing:
+    def _standing(self, found: FinishedStep, rows: Mapping[str, PurchaseRow]) -> Standing:
+        row = rows.get(found.request_key)
         if row is None:
             return _NOTHING
         good = row.artifact if row.state is PurchaseState.SUCCEEDED else None
         there = good if good is not None and self._store.has(good) else None
-        return Standing(finished=found, row=row, artifact=there)
+        failed = sum(rows[key].cost_micro_usd or 0 for key in found.gone_past if key in rows)
+        return Standing(finished=found, row=row, artifact=there, failed_micro_usd=failed)
 
 
 def _newest(prompt: Prompt, step: Step, known: Mapping[tuple[Step, str], FinishedStep]) -> FinishedStep | None:

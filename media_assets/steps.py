@@ -5,7 +5,7 @@ written down, priced and looked up before anything is made. Buying and judging w
 """
 
 import difflib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any
@@ -39,6 +39,8 @@ class Draft:
     size_px: tuple[int, int] | None = None
     """Expected width and height of what it makes; None for a sound, and where the model decides."""
     problems: tuple[Problem, ...]
+    notes: tuple[Problem, ...] = ()
+    """What the prompt says and this model does not do, or not quite: made all the same, and told."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,10 +72,19 @@ def expected_voice_s(script: str, spec: ModelSpec, *, speed: float = 1.0) -> flo
     return len(script) / spec.characters_per_s / speed
 
 
-def draft_image(prompt: Prompt, spec: ModelSpec, *, bounds: Bounds = USUAL_BOUNDS) -> Draft:
-    """Write down the picture's request, in the size nearest to the prompt's that the model makes."""
+def draft_image(
+    prompt: Prompt, spec: ModelSpec, *, bounds: Bounds = USUAL_BOUNDS, route: Sequence[ModelSpec] = ()
+) -> Draft:
+    """Write down the picture's request, in the size nearest to the prompt's that the model makes.
+
+    Args:
+        prompt: What is asked for.
+        spec: The model.
+        bounds: How much a picture may lose.
+        route: The step's models, in order; the prompt's parameters are for its first. Empty: this one alone.
+    """
     values = {"seed": _seed(prompt, Step.IMAGE), "prompt": prompt.prompt}
-    draft = _draft(prompt, Step.IMAGE, spec, values, (), also=size_params(spec, prompt.size_px))
+    draft = _draft(prompt, Step.IMAGE, spec, values, (), also=size_params(spec, prompt.size_px), route=route)
     size_px = size_of(spec, draft.request.params) or prompt.size_px
     problems = list(draft.problems)
     cut = 1 - kept_ratio(size_px, prompt.size_px)
@@ -81,11 +92,18 @@ def draft_image(prompt: Prompt, spec: ModelSpec, *, bounds: Bounds = USUAL_BOUND
         width, height = size_px
         fault = f"{spec.id} makes {width}x{height} at the nearest: {cut:.0%} of it would be cut off (max_crop)"
         problems.append(Problem(Step.IMAGE, "size_px", fault))
-    return replace(draft, size_px=size_px, problems=tuple(problems))
+    notes = (*draft.notes, *_other_size(prompt, Step.IMAGE, spec, size_px))
+    return replace(draft, size_px=size_px, problems=tuple(problems), notes=notes)
 
 
 def draft_video(
-    prompt: Prompt, spec: ModelSpec, *, voice: ModelSpec | None, picture: Picture, bounds: Bounds = USUAL_BOUNDS
+    prompt: Prompt,
+    spec: ModelSpec,
+    *,
+    voice: ModelSpec | None,
+    picture: Picture,
+    bounds: Bounds = USUAL_BOUNDS,
+    route: Sequence[ModelSpec] = (),
 ) -> Draft:
     """Write down the clip's request.
 
@@ -95,6 +113,7 @@ def draft_video(
         voice: The model that will speak, for a clip whose length follows the narration.
         picture: What it is made of.
         bounds: How much the picture may lose to fit the model.
+        route: As for :func:`draft_image`.
     """
     length_params, problems = _clip_length(prompt, spec, voice)
     recipe, fault = _recipe(spec, picture, bounds)
@@ -106,10 +125,18 @@ def draft_video(
     }
     image = InputRef(role="image", request_key=picture.request_key, recipe=recipe.text if recipe else None)
     also = size_params(spec, prompt.size_px) | length_params
-    draft = _draft(prompt, Step.VIDEO, spec, values, (image,), also=also, problems=problems)
+    draft = _draft(prompt, Step.VIDEO, spec, values, (image,), also=also, problems=problems, route=route)
     params = draft.request.params
     size_px = expected_clip_size_px(spec, params, recipe.size_px if recipe else picture.size_px)
-    return replace(draft, length_s=length_of(spec, params), size_px=size_px)
+    notes = (*draft.notes, *_other_size(prompt, Step.VIDEO, spec, size_px))
+    return replace(draft, length_s=length_of(spec, params), size_px=size_px, notes=notes)
+
+
+def _other_size(prompt: Prompt, step: Step, spec: ModelSpec, size_px: tuple[int, int] | None) -> Iterator[Problem]:
+    """Say that a model makes another size than was asked for; nothing where the model decides."""
+    if size_px is not None and size_px != prompt.size_px:
+        (width, height), (wanted_width, wanted_height) = size_px, prompt.size_px
+        yield Problem(step, "size_px", f"{spec.id} makes {width}x{height} in place of {wanted_width}x{wanted_height}")
 
 
 def _recipe(spec: ModelSpec, picture: Picture, bounds: Bounds = USUAL_BOUNDS) -> tuple[ImageRecipe | None, str | None]:
@@ -129,7 +156,14 @@ def _recipe(spec: ModelSpec, picture: Picture, bounds: Bounds = USUAL_BOUNDS) ->
     return recipe, f"{spec.id} takes {width}x{height}; the picture of {picture.size_px[0]}x{picture.size_px[1]}: {loss}"
 
 
-def draft_audio(prompt: Prompt, spec: ModelSpec, *, clip_s: float, match_clip: bool = False) -> Draft:
+def draft_audio(
+    prompt: Prompt,
+    spec: ModelSpec,
+    *,
+    clip_s: float,
+    match_clip: bool = False,
+    route: Sequence[ModelSpec] = (),
+) -> Draft:
     """Write down the voice's request; without a script, that of a silent track as long as the clip.
 
     Args:
@@ -137,10 +171,11 @@ def draft_audio(prompt: Prompt, spec: ModelSpec, *, clip_s: float, match_clip: b
         spec: The model.
         clip_s: Length of the clip, probed or expected.
         match_clip: Whether the voice's speed is chosen so that it lasts as long as the clip.
+        route: As for :func:`draft_image`.
     """
     script = prompt.script
     if script is None:
-        return _draft(prompt, Step.AUDIO, spec, {"length": round(clip_s, 2)}, (), length_s=clip_s)
+        return _draft(prompt, Step.AUDIO, spec, {"length": round(clip_s, 2)}, (), length_s=clip_s, route=route)
     problems = []
     speed = _chosen_speed(prompt, spec)
     if match_clip and not spec.silent:
@@ -152,8 +187,23 @@ def draft_audio(prompt: Prompt, spec: ModelSpec, *, clip_s: float, match_clip: b
         fault = f"has {len(script)} characters, and {spec.id} takes at most {spec.characters_max}"
         problems.append(Problem(Step.AUDIO, "script", fault))
     length_s = expected_voice_s(script, spec, speed=speed)
-    values = {"script": script, "voice": prompt.voice, "speed": speed, "length": round(length_s, 2)}
-    return _draft(prompt, Step.AUDIO, spec, values, (), length_s=length_s, problems=problems)
+    voice, notes = _voice(prompt, spec, route)
+    values = {"script": script, "voice": voice, "speed": speed, "length": round(length_s, 2)}
+    draft = _draft(prompt, Step.AUDIO, spec, values, (), length_s=length_s, problems=problems, route=route)
+    return replace(draft, notes=(*draft.notes, *notes))
+
+
+def _voice(prompt: Prompt, spec: ModelSpec, route: Sequence[ModelSpec]) -> tuple[str | None, list[Problem]]:
+    """Return the speaker to ask for. Each provider has names of its own, so a later model may have its own speaker."""
+    param = spec.params.get(spec.roles.get("voice", ""))
+    if prompt.voice is None or param is None or _is_first(spec, route):
+        return prompt.voice, []
+    try:
+        param.accept(prompt.voice)
+    except ValueError:
+        fault = f"{spec.id} has no speaker {prompt.voice!r}; {param.default} speaks"
+        return None, [Problem(Step.AUDIO, "voice", fault)]
+    return prompt.voice, []
 
 
 def draft_merged(prompt: Prompt, spec: ModelSpec, *, video_key: str, audio_key: str) -> Draft:
@@ -191,7 +241,7 @@ def _chosen_speed(prompt: Prompt, spec: ModelSpec) -> float:
     try:
         return float(spec.params[name].accept(value))
     except ValueError:
-        return 1.0  # named as a problem where the parameters are checked
+        return float(spec.params[name].default)  # told of where the parameters are checked
 
 
 def _unspoken(spec: ModelSpec, script: str) -> str | None:
@@ -224,8 +274,16 @@ def _draft(
     also: Mapping[str, Scalar] = MappingProxyType({}),
     length_s: float | None = None,
     problems: Sequence[Problem] = (),
+    route: Sequence[ModelSpec] = (),
 ) -> Draft:
-    params, faults = _params(prompt, step, spec, values, also)
+    params = {name: param.default for name, param in spec.params.items()}
+    for role, name in spec.roles.items():
+        value = values.get(role)
+        if role not in _INPUT_ROLES and value is not None:
+            params[name] = value
+    asked, faults, notes = _asked_params(prompt, step, spec, route)
+    params |= {**also, **asked}
+    faults += _unfit(step, spec, params)
     request = GenerationRequest(
         step=step,
         provider=spec.provider,
@@ -236,31 +294,72 @@ def _draft(
         take=prompt.take_of(step),
         inputs=tuple(ref for ref in inputs if ref.role in spec.roles),
     )
-    return Draft(spec=spec, request=request, length_s=length_s, problems=(*problems, *faults))
+    return Draft(
+        spec=spec,
+        request=request,
+        length_s=length_s,
+        problems=(*problems, *faults),
+        notes=(*notes, *_ignored(prompt, step, spec)),
+    )
 
 
-def _params(
-    prompt: Prompt, step: Step, spec: ModelSpec, values: Mapping[str, Any], also: Mapping[str, Scalar]
-) -> tuple[dict[str, Scalar], list[Problem]]:
-    """Return the model's parameters: its defaults, then what the prompt says in our words, then in the model's."""
-    params = {name: param.default for name, param in spec.params.items()}
-    for role, name in spec.roles.items():
-        value = values.get(role)
-        if role not in _INPUT_ROLES and value is not None:
-            params[name] = value
-    params |= also
-    problems = []
+def _is_first(spec: ModelSpec, route: Sequence[ModelSpec]) -> bool:
+    return not route or spec.id == route[0].id
+
+
+def _asked_params(
+    prompt: Prompt, step: Step, spec: ModelSpec, route: Sequence[ModelSpec]
+) -> tuple[dict[str, Scalar], list[Problem], list[Problem]]:
+    """Return what the prompt says in the model's own words, what is wrong with that, and what is left out of it.
+
+    The words are the first model's of the route. Another one takes of them what it can: it is there so that there is
+    a film when the first has failed, and must not fail of a parameter that was never meant for it.
+    """
+    asked: dict[str, Scalar] = {}
+    problems, notes = [], []
+    is_first = _is_first(spec, route)
     for name, value in prompt.params.get(step, {}).items():
         if name in spec.params:
-            params[name] = value
-        else:
+            try:
+                asked[name] = spec.params[name].accept(value)
+            except ValueError as error:
+                if is_first:
+                    problems.append(Problem(step, name, str(error)))
+                else:
+                    default = spec.params[name].default
+                    notes.append(Problem(step, name, f"{error}, for {spec.id}, which takes its default, {default}"))
+        elif is_first and not any(name in other.params for other in route):
             problems.append(Problem(step, name, _unknown_param(name, spec)))
+        elif not is_first:
+            notes.append(Problem(step, name, f"{spec.id} has no such parameter; it is left out"))
+    return asked, problems, notes
+
+
+def _unfit(step: Step, spec: ModelSpec, params: dict[str, Scalar]) -> list[Problem]:
+    """Bring each parameter into its type, in place, and return those that do not fit."""
+    problems = []
     for name, param in spec.params.items():
         try:
             params[name] = param.accept(params[name])
         except ValueError as error:
             problems.append(Problem(step, name, str(error)))
-    return params, problems
+    return problems
+
+
+def _ignored(prompt: Prompt, step: Step, spec: ModelSpec) -> Iterator[Problem]:
+    """Say which of the prompt's wishes a model has no use for."""
+    wishes = {
+        Step.IMAGE: (("seed", "seed", prompt.seed),),
+        Step.VIDEO: (
+            ("seed", "seed", prompt.seed),
+            ("motion", "prompt", prompt.motion),
+            ("caption", "caption", prompt.caption),
+        ),
+        Step.AUDIO: (("voice", "voice", None if spec.silent else prompt.voice),),
+    }
+    for field, role, value in wishes.get(step, ()):
+        if value is not None and role not in spec.roles:
+            yield Problem(step, field, f"{spec.id} has no use for it")
 
 
 def _unknown_param(name: str, spec: ModelSpec) -> str:

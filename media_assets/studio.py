@@ -267,6 +267,7 @@ class Studio:
             if isinstance(result, StepResult):
                 film.steps[step] = result
             else:
+                film.outlays[step] = chain.outlays.of(step)
                 film.error = film.error or result
         merged = film.steps.get(Step.MERGED)
         if film.error is None and merged is not None and merged.artifact is not None:

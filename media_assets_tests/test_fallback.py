@@ -260,3 +260,78 @@ def test_a_tight_cap_does_not_keep_what_is_paid_for_away(market: Market) -> None
     assert len(market.accepted()) == 1
     assert film.cost_usd == market.bill_usd() == Decimal("0.025")
     assert reserved_micro_usd(market.home) == 0
+
+
+def test_what_a_failed_model_cost_is_part_of_the_film(market: Market) -> None:
+    """Five cents for nothing are five cents; a sum that leaves them out is not what the card is charged."""
+    market.set_faults({"provider": "replicate", "fault": "black_output"})
+
+    film = _attempt(market, _picture(FIRST, SECOND))
+
+    image = film.steps[Step.IMAGE]
+    assert image.failed_usd > 0
+    assert film.cost_usd == film.spent_usd == market.bill_usd() > image.failed_usd
+    again = _attempt(market, _picture(FIRST, SECOND))
+    assert (again.cost_usd, again.steps[Step.IMAGE].failed_usd) == (film.cost_usd, image.failed_usd)
+    assert again.spent_usd == 0
+
+
+def test_what_a_step_cost_that_was_never_made_is_told(market: Market) -> None:
+    """The film failed, the money is gone all the same; a rerun has spent nothing of it."""
+    market.set_faults({"fault": "black_output"})
+
+    film = _attempt(market, _picture(FIRST, SECOND))
+
+    assert film.error is not None
+    assert film.cost_usd == film.spent_usd == market.bill_usd() > 0
+    told = next(step for step in film.as_dict(home=market.home)["steps"] if step["step"] == "image")
+    assert Decimal(told["failed_usd"]) == Decimal(told["spent_usd"]) == market.bill_usd()
+    again = _attempt(market, _picture(FIRST, SECOND))
+    assert (again.cost_usd, again.spent_usd) == (film.cost_usd, Decimal(0))
+
+
+def test_parameters_are_the_first_model_s(market: Market) -> None:
+    """30 steps are right for SDXL and refused by Schnell: its own default makes the film, and that is told."""
+    market.set_faults({"provider": "replicate", "fault": "400"})
+    given = {"num_inference_steps": 30, "scheduler": "DDIM"}
+    prompt = _picture(FIRST, SECOND).model_copy(update={"params": {Step.IMAGE: given, Step.VIDEO: {"fps": 2}}})
+
+    film = _attempt(market, prompt)
+
+    assert film.error is None
+    image = film.steps[Step.IMAGE]
+    assert image.model == SECOND
+    assert market.accepted()[0]["input"]["num_inference_steps"] == 4
+    assert any("num_inference_steps" in note and "its default, 4" in note for note in image.notes)
+    assert any("scheduler" in note and "left out" in note for note in image.notes)
+    assert market.attempt(prompt).steps[Step.IMAGE].notes == image.notes
+
+
+def test_a_voice_is_the_first_model_s(market: Market) -> None:
+    """Every provider has speakers of its own; a film with another one is better than none, and says so."""
+    market.set_faults({"provider": "openai", "fault": "400"})
+    routes = {"image": ["local:landscape"], "video": ["local:ken-burns"]}
+    audio = ["openai:gpt-4o-mini-tts", "fal:kokoro"]
+
+    film = _attempt(market, paid_prompt(routes=routes | {"audio": audio}, voice="coral", clip_s=1.0))
+
+    assert film.error is None
+    assert film.steps[Step.AUDIO].model == "fal:kokoro"
+    assert any("'coral'" in note and "af_heart" in note for note in film.steps[Step.AUDIO].notes)
+
+
+@pytest.mark.parametrize(
+    ("step", "paid", "stand_in"),
+    [(Step.IMAGE, FIRST, "local:landscape"), (Step.AUDIO, "elevenlabs:flash-v2.5", "local:piper")],
+)
+def test_a_free_model_in_a_paid_one_s_place_is_a_stand_in(market: Market, step: Step, paid: str, stand_in: str) -> None:
+    """What was paid for is not what is shown, so it is declared, and made again once the model is back."""
+    market.set_faults({"provider": paid.partition(":")[0], "fault": "400"})
+    routes = {"image": ["local:landscape"], "audio": ["local:silence"], str(step): [paid, stand_in]}
+    prompt = paid_prompt(routes={**routes, "video": ["local:ken-burns"]}, params={"video": {"fps": 2}})
+
+    assert _attempt(market, prompt).steps[step].degraded
+    market.set_faults()
+
+    better = market.make(prompt, options=MakeOptions(upgrade=True)).steps[step]
+    assert (better.model, better.degraded) == (paid, False)

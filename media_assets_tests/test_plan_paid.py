@@ -243,3 +243,64 @@ own_word = true
     assert not plan.problems
     (audio,) = [step for step in plan.steps if step.step == "audio"]
     assert audio.estimate_usd == Decimal("0.00002") * len(prompt.script or "")
+
+
+def test_what_a_later_model_would_leave_undone_is_warned_of(market: Market) -> None:
+    """A route that looks like a safety net and is none is worse than no net."""
+    prompt = paid_prompt(
+        routes={
+            "image": ["replicate:sdxl", "fal:flux-schnell"],
+            "video": ["fal:kling-v2.5-turbo", "local:ken-burns"],
+            "audio": ["openai:gpt-4o-mini-tts", "local:piper"],
+        },
+        script="\u041c\u0430\u044f\u043a \u0441\u0442\u043e\u0438\u0442.",
+        caption="The harbour",
+        params={"image": {"num_inference_steps": 30}},
+    )
+
+    plan = plan_of(market, prompt)
+
+    assert plan.problems == ()
+    warnings = [str(warning) for warning in plan.warnings]
+    assert any("num_inference_steps" in one and "fal:flux-schnell" in one for one in warnings)
+    assert any("local:piper cannot take over: script" in one for one in warnings)
+    assert "video: caption: fal:kling-v2.5-turbo has no use for it" in warnings
+
+
+def test_a_parameter_of_a_later_model_is_none_of_the_first(market: Market) -> None:
+    """Each model of a route takes its own; what none of them has is a slip of the pen."""
+    routes = {"image": ["replicate:sdxl"], "video": ["replicate:stable-video-diffusion", "local:ken-burns"]}
+    params = {"video": {"motion_bucket_id": 90, "zoom": 1.3, "zom": 2}}
+
+    plan = plan_of(market, paid_prompt(routes=routes, script=None, params=params))
+
+    assert set(told(plan)) == {("video", "zom")}
+
+
+def test_another_size_than_was_asked_for_is_told(market: Market) -> None:
+    """Who asked for 1024x576 and gets something else should know before it is bought."""
+    plan = plan_of(market, paid_prompt(size_px=(1001, 601)))
+
+    assert "in place of 1001x601" in warned(plan)["image", "size_px"]
+
+
+@pytest.mark.parametrize("voice", ["../../v1/user", "Rachel?x=1", "", "21m00Tcm4TlvDq8ikWAM/stream"])
+def test_a_speaker_that_is_no_id_is_refused(market: Market, voice: str) -> None:
+    """It becomes part of the address that is asked."""
+    plan = plan_of(market, paid_prompt(params={"audio": {"voice_id": voice}}))
+
+    assert "must be the id of a speaker" in told(plan)["audio", "voice_id"]
+
+
+def test_a_model_named_twice_is_refused(market: Market) -> None:
+    """It would answer the second time as it did the first: the net has a hole."""
+    plan = plan_of(market, paid_prompt(routes={"image": ["replicate:sdxl", "replicate:sdxl"]}))
+
+    assert told(plan)["image", "route"] == "replicate:sdxl is named more than once"
+
+
+def test_an_unknown_later_model_is_told_with_the_nearest(market: Market) -> None:
+    """It would be met only once the first has failed."""
+    plan = plan_of(market, paid_prompt(routes={"image": ["replicate:sdxl", "fal:flux-shnell"]}))
+
+    assert "fal:flux-schnell" in told(plan)["image", "route"]

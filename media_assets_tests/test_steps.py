@@ -155,9 +155,9 @@ class TestParameters:
     def test_every_bad_parameter_is_named(self) -> None:
         """One round of corrections."""
         assert faults(video(a_prompt(params={"video": {"fps": 0, "zoom": 9, "x": 1}}, clip_s=300.0, seed=1))) == [
-            (Step.VIDEO, "x"),
             (Step.VIDEO, "fps"),
             (Step.VIDEO, "zoom"),
+            (Step.VIDEO, "x"),
         ]
 
     def test_a_voice_the_model_does_not_have_is_a_problem(self) -> None:

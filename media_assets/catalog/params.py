@@ -1,6 +1,7 @@
 """Parameters of a model: type, explicit default, range or choices, and what is said of a value that does not fit."""
 
 import math
+import re
 from collections.abc import Callable, Mapping
 from typing import Literal
 
@@ -23,6 +24,8 @@ class ParamSpec(Entry):
     max: float | None = None
     enum: tuple[Scalar, ...] = ()
     """The only values there are; empty: any within the range."""
+    pattern: re.Pattern[str] | None = None
+    """A regular expression that all of a text must match."""
     about: str
 
     @model_validator(mode="after")
@@ -45,6 +48,9 @@ class ParamSpec(Entry):
             if (low is not None and typed < low) or (high is not None and typed > high):
                 message = f"must be {_range(low, high)}, not {typed:g}"
                 raise ValueError(message)
+        if self.pattern is not None and not self.pattern.fullmatch(str(typed)):
+            message = f"must be {self.about}: {typed!r} is none"
+            raise ValueError(message)
         return typed
 
     def _typed(self, value: Scalar) -> Scalar:

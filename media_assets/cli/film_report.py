@@ -22,12 +22,17 @@ def film_report(film: Film) -> Iterator[str | Text | Table]:
     for result in film.steps.values():
         if result.reason:
             yield f"{result.step}: {result.reason}"
+        if result.failed_usd:
+            yield f"{result.step}: {usd(result.failed_usd)} USD of its cost went to purchases that failed"
         yield from (f"{result.step}: {note}" for note in result.notes)
     merged = film.steps.get(Step.MERGED)
     if film.error is None and film.path is not None and merged is not None:
         yield f"film: {film.path}"
         yield f"      {_facts(merged, film.path)}, {_money(film)}"
     else:
+        for step, outlay in film.outlays.items():
+            if outlay.cost_usd:
+                yield f"{step}: not made; {usd(outlay.cost_usd)} USD went to purchases that failed"
         yield from (f"{result.step}: {result.path}" for result in film.steps.values() if result.path is not None)
         yield f"no film{'' if film.error is not None else ' yet'}, {_money(film)}"
 

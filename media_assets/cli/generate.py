@@ -90,7 +90,15 @@ def run_upgrade(key: str, *, json: bool) -> int:
         _refuse(job, error, home=place.home if place is not None else None)
         return exit_code_of([error])
     options = MakeOptions(upgrade=True, pinned=True)
+    if _has_no_stand_in(place, prompt):
+        say(f"{key}: nothing of it was made by a stand-in, so there is nothing to make again.")
     return _run(place, _Checked(prompts=[prompt], wanted=frozenset(Step), out=None, options=options), json=json)
+
+
+def _has_no_stand_in(place: Place, prompt: Prompt) -> bool:
+    with ledger_of(place) as ledger:
+        finished = [one.finished for one in Standings(ledger, place.store).of(prompt).values()]
+    return all(one is not None and not one.degraded for one in finished)
 
 
 def _known_prompt(place: Place, key: str) -> Prompt:

@@ -31,6 +31,7 @@ def step_metadata(
         metadata |= _pictures(result, chain)
     metadata |= {
         "cost_usd": dg.MetadataValue.float(float(result.cost_usd)),
+        "failed_usd": dg.MetadataValue.float(float(result.failed_usd)),
         "spent_usd": dg.MetadataValue.float(float(result.spent_usd)),
         "estimate_usd": dg.MetadataValue.float(float(result.estimate_usd)),
         "duration_s": dg.MetadataValue.float(round(result.duration_s, 3)),

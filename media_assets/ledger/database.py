@@ -18,7 +18,7 @@ from sqlalchemy.engine import URL, make_url
 
 from media_assets.errors import LedgerError
 
-HEAD = "0001"
+HEAD = "0002"
 """The newest migration; a test compares it with the files. An older program refuses a newer ledger."""
 
 SQLITE_OLDEST = (3, 35, 0)

@@ -41,6 +41,10 @@ class FinishedStep:
     """Request key of each input, by role."""
     degraded: bool
     reason: str | None
+    gone_past: tuple[str, ...] = ()
+    """Request keys of the purchases that failed before this one was made, and may have cost money."""
+    notes: tuple[str, ...] = ()
+    """What the prompt says and the step does not do, or not quite."""
 
 
 class Prompts:
@@ -235,6 +239,8 @@ class Prompts:
                 inputs=json.loads(row.inputs),
                 degraded=row.degraded,
                 reason=row.reason,
+                gone_past=tuple(json.loads(row.gone_past or "[]")),
+                notes=tuple(json.loads(row.notes or "[]")),
             )
             for row in rows
         }
@@ -257,6 +263,8 @@ class Prompts:
                     inputs=canonical_json(dict(done.inputs)),
                     degraded=done.degraded,
                     reason=done.reason,
+                    gone_past=json.dumps(done.gone_past),
+                    notes=json.dumps(done.notes, ensure_ascii=False),
                     created_at=utc_now(),
                 )
             )

@@ -58,6 +58,8 @@ step = sa.Table(
     sa.Column("degraded", sa.Boolean, nullable=False),
     sa.Column("reason", _Text),
     sa.Column("created_at", _Time, nullable=False),
+    sa.Column("gone_past", _Text, comment="JSON list: request keys of purchases that failed before this one"),
+    sa.Column("notes", _Text, comment="JSON list: what the prompt says and the step does not do"),
     sa.Index("ix_step_request_key", "request_key"),
 )
 
