@@ -1,6 +1,7 @@
 """What holds for every test: no network beyond this machine, no settings or keys from the developer's environment."""
 
 import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -52,6 +53,23 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
         for name, value in report.user_properties:
             if name == SAMPLE and report.when == "call":
                 terminalreporter.write_line(f"sample: {value} ({report.nodeid.rpartition('::')[2]})")
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _signals_for_servers() -> None:
+    """Servers that outlive a test inherit no ignored signal either."""
+    _reset_signals()
+
+
+@pytest.fixture(autouse=True)
+def _signals_as_python_has_them() -> None:
+    """Whoever starts the tests may ignore SIGINT (``&``, ``nohup``), and Dagster takes SIGTERM for SIGINT for good."""
+    _reset_signals()
+
+
+def _reset_signals() -> None:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 @pytest.fixture(autouse=True)
