@@ -147,7 +147,7 @@ def _as_dict(problem: Problem) -> dict[str, str]:
     return {"step": problem.where, "field": problem.field, "message": problem.message}
 
 
-def _has_key(provider: str) -> str | None:
+def _no_key_problem(provider: str) -> str | None:
     del provider
     return None
 
@@ -162,11 +162,11 @@ class Planner:
         ledger: Ledger,
         store: ArtifactStore,
         settings: PlanSettings,
-        missing_key: Callable[[str], str | None] = _has_key,
+        key_problem: Callable[[str], str | None] = _no_key_problem,
     ) -> None:
         self.catalog = catalog
         self.settings = settings
-        self._missing_key = missing_key
+        self._key_problem = key_problem
         self._ledger = ledger
         self._store = store
 
@@ -228,12 +228,12 @@ class Planner:
         )
 
     def model_problems(self, step: Step, spec: ModelSpec, today: date) -> list[Problem]:
-        """Return why a model cannot be asked now: it is retired, or its provider's key is missing."""
+        """Return why a model cannot be asked now: it is retired, or its provider's key cannot be used."""
         problems = []
         if spec.lifetime(today) == "retired":
             problems.append(Problem(step, "model", _retired(spec)))
-        if variable := self._missing_key(spec.provider):
-            fault = f"{spec.id} needs a key: set {variable}"
+        if reason := self._key_problem(spec.provider):
+            fault = f"{spec.id} needs a key: {reason}"
             problems.append(Problem(step, "key", fault))
         return problems
 

@@ -109,9 +109,10 @@ class Settings(BaseSettings):
     """The key for ElevenLabs: ELEVENLABS_API_KEY, without the prefix."""
 
     def keys(self) -> dict[str, str]:
-        """Return the API keys that are set, by provider."""
-        keys = {provider: getattr(self, field) for provider, field in KEY_FIELDS.items()}
-        return {provider: key.get_secret_value() for provider, key in keys.items() if key is not None}
+        """Return the API keys that are set, by provider, without white space around them; a blank one is not set."""
+        given = {provider: getattr(self, field) for provider, field in KEY_FIELDS.items()}
+        keys = {provider: key.get_secret_value().strip() for provider, key in given.items() if key is not None}
+        return {provider: key for provider, key in keys.items() if key}
 
     def endpoints(self) -> Endpoints:
         """Return where the providers are asked."""

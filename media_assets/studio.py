@@ -343,7 +343,7 @@ def open_studio(
                 ledger=ledger,
                 store=store,
                 settings=chosen.plan,
-                missing_key=transport.missing_key,
+                key_problem=transport.key_problem,
             ),
             max_cost_usd=chosen.max_cost_usd,
             max_in_flight=chosen.max_in_flight,

@@ -5,7 +5,16 @@ import pytest
 
 from media_assets.definitions import build_defs, defs
 from media_assets.defs.failures import as_batch_failure, as_failure
-from media_assets.defs.resources import LocalResource
+from media_assets.defs.resources import (
+    ElevenLabsResource,
+    FalResource,
+    LedgerResource,
+    LocalResource,
+    OpenAIResource,
+    ReplicateResource,
+    Resources,
+    StoreResource,
+)
 from media_assets.errors import BudgetExceededError, OutputLostError, ProviderUnavailableError
 
 
@@ -34,6 +43,21 @@ def test_resources_can_be_replaced_by_name_and_others_are_refused() -> None:
     assert replaced.resources["local"] == LocalResource(concurrency=1)
     with pytest.raises(TypeError, match="locl"):
         build_defs(locl=LocalResource())
+
+
+def test_a_blank_key_of_a_resource_leaves_the_settings_key_in_force() -> None:
+    """An EnvVar of an empty line must not take away the key that is there."""
+    resources = Resources(
+        store=StoreResource(),
+        ledger=LedgerResource(),
+        local=LocalResource(),
+        replicate=ReplicateResource(api_key=" \n"),
+        fal=FalResource(api_key="id:secret"),
+        openai=OpenAIResource(),
+        elevenlabs=ElevenLabsResource(),
+    )
+
+    assert set(resources.changes()) == {"fal_key"}
 
 
 @pytest.mark.parametrize(

@@ -43,7 +43,7 @@ MAY_IMPORT: Mapping[str, tuple[str, ...]] = {
 """Which files may import a library; every one not named here is free."""
 
 MAY_READ_ENVIRONMENT: Mapping[str, str] = {
-    "cli/doctor.py": "says which providers' keys are set, by name only",
+    "cli/doctor.py": "says which providers' keys are set and can be sent, by name only",
     "cli/ui.py": "hands its environment on to Dagster's processes, and honours DAGSTER_HOME",
     "crash_points.py": "MEDIA_ASSETS_CRASH_AT is for tests, and must work where no settings are read",
     "ledger/database.py": "MEDIA_ASSETS_ALLOW_NETWORK_FS overrides a refusal that is met where files are opened",

@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import SecretStr
 
 from media_assets.errors import BudgetExceededError, PlanError
 from media_assets.plan import Plan
 from media_assets.prompt import Prompt
 from media_assets.settings import Settings
-from media_assets_tests.simulated import Market, hurried, open_market, paid_prompt
+from media_assets_tests.simulated import PAID_ROUTES, Market, hurried, open_market, paid_prompt
 
 
 @pytest.fixture(scope="module")
@@ -141,6 +142,70 @@ def test_a_second_model_without_a_key_is_a_warning(market: Market) -> None:
 
     assert not told(plan)
     assert "FAL_KEY" in warned(plan)["image", "route"]
+
+
+@pytest.mark.parametrize(
+    ("key", "fault"),
+    [
+        ("zq:xw\nvj", "a line break"),
+        ("zq:xw\rvj", "a line break"),
+        ("zq:xw vj", "white space"),
+        ("zq:xw\tvj", "white space"),
+        ("zq:xw\x00vj", "a control character"),
+        ("zq:xw\x7fvj", "a control character"),
+        ("zq:xw\u2013vj", "a character that is not ASCII"),
+        ("zq:xw\udcffvj", "a character that is not ASCII"),
+        ("\ufeffzq:xwvj", "a character that is not ASCII"),
+        ("zq xw\nvj\n", "white space and a line break"),
+    ],
+)
+def test_a_key_that_no_header_can_carry_is_a_problem_of_every_step_that_needs_it(
+    market: Market, key: str, fault: str
+) -> None:
+    """Found out at the submit, it would have let the other steps be bought first."""
+    prompt = paid_prompt(routes={**PAID_ROUTES, "video": ["fal:kling-v2.5-turbo"], "audio": ["fal:kokoro"]})
+
+    plan = plan_of(market, prompt, fal_key=SecretStr(key))
+
+    problems = told(plan)
+    assert set(problems) == {("video", "key"), ("audio", "key")}
+    assert all(f"FAL_KEY holds {fault}; copy the key" in message for message in problems.values())
+    assert not any(part in message for message in problems.values() for part in ("zq", "xw", "vj"))
+
+
+def test_nothing_is_bought_when_a_later_step_has_an_unusable_key(tmp_path: Path) -> None:
+    """P4 in the making, not only in the plan: no provider is asked for anything."""
+    with open_market(tmp_path) as market:
+        film = market.attempt(paid_prompt(), elevenlabs_api_key=SecretStr("two words"))
+
+        assert isinstance(film.error, PlanError)
+        assert "ELEVENLABS_API_KEY holds white space" in film.error.message
+        assert market.requests() == 0
+
+
+@pytest.mark.parametrize("key", ["", " ", "\n", "\t \r\n"])
+def test_a_blank_key_is_a_missing_one(market: Market, key: str) -> None:
+    """An empty line of a file says: none."""
+    plan = plan_of(market, paid_prompt(), elevenlabs_api_key=SecretStr(key))
+
+    assert told(plan) == {
+        ("audio", "key"): "elevenlabs:multilingual-v2 needs a key: ELEVENLABS_API_KEY is not set",
+    }
+
+
+def test_white_space_around_a_key_is_not_of_it(market: Market) -> None:
+    """A key read from a file ends in a line break."""
+    assert not told(plan_of(market, paid_prompt(), elevenlabs_api_key=SecretStr(" sk_mine\r\n")))
+
+
+def test_a_second_model_with_an_unusable_key_is_a_warning(market: Market) -> None:
+    """It could not take over either."""
+    prompt = paid_prompt(routes={**PAID_ROUTES, "image": ["replicate:sdxl", "fal:fast-sdxl"]})
+
+    plan = plan_of(market, prompt, fal_key=SecretStr("two words"))
+
+    assert not told(plan)
+    assert "FAL_KEY holds white space" in warned(plan)["image", "route"]
 
 
 def test_the_range_spans_what_it_may_cost(market: Market) -> None:

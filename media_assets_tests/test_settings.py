@@ -62,6 +62,15 @@ def test_each_option_is_read(
     assert getattr(load_settings(), field) == expected
 
 
+def test_keys_are_read_without_the_white_space_around_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`FAL_KEY=$(cat file)` drops the line break at the end, an env file and a mounted secret do not."""
+    monkeypatch.setenv("FAL_KEY", " id:secret\r\n")
+    monkeypatch.setenv("OPENAI_API_KEY", " \n")
+    monkeypatch.setenv("REPLICATE_API_TOKEN", "two\nlines")
+
+    assert load_settings().keys() == {"fal": "id:secret", "replicate": "two\nlines"}
+
+
 def test_every_option_says_what_it_is() -> None:
     """The documentation of options is made from these."""
     lines = Path(str(Settings.__module__).replace(".", "/")).name

@@ -24,9 +24,10 @@ from media_assets.ledger import Ledger
 from media_assets.ledger.database import file_system_of
 from media_assets.media.ffmpeg_features import ffmpeg_features
 from media_assets.media.speak import voice_details
+from media_assets.providers.keys import key_problem
 
 KEYS = ("REPLICATE_API_TOKEN", "FAL_KEY", "OPENAI_API_KEY", "ELEVENLABS_API_KEY")
-"""Names of the providers' keys; their values are never read further than whether there is one."""
+"""Names of the providers' keys; of their values is told whether there is one and whether it can be sent, never more."""
 
 _PYTHON_OLDEST, _PYTHON_NEWEST = (3, 11), (3, 13)
 
@@ -196,14 +197,21 @@ def _store(place: Place) -> Finding:
     return _ok("store", f"{root}: {len(sizes)} artifacts, {sum(sizes) / 1e6:.1f} MB")
 
 
+def _key(name: str) -> str:
+    return os.environ.get(name, "").strip()
+
+
 def _keys() -> dict[str, bool]:
-    return {name: bool(os.environ.get(name)) for name in KEYS}
+    return {name: bool(_key(name)) for name in KEYS}
 
 
 def _keys_finding() -> Finding:
-    keys = _keys()
-    there = [name for name in KEYS if keys[name]]
-    absent = [name for name in KEYS if not keys[name]]
-    parts = [f"set: {', '.join(there)}"] if there else []
+    problems = {name: key_problem(name, _key(name)) for name in KEYS}
+    usable = [name for name, problem in problems.items() if problem is None]
+    absent = [name for name in KEYS if not _key(name)]
+    unusable = [problem for name, problem in problems.items() if problem is not None and name not in absent]
+    parts = [f"set: {', '.join(usable)}"] if usable else []
+    parts += unusable
     parts += [f"not set: {', '.join(absent)}"] if absent else []
-    return _ok("keys", "; ".join(parts) + (". The local models need none" if absent else ""))
+    told = "; ".join(parts) + (". The local models need none" if absent else "")
+    return _fail("keys", told) if unusable else _ok("keys", told)

@@ -11,6 +11,7 @@ from media_assets.cli.opening import find_place
 from media_assets.cli.output import complain, print_json, print_text, table
 from media_assets.errors import ConfigurationError
 from media_assets.pricing import price_on
+from media_assets.providers.keys import key_problem
 from media_assets.settings import KEY_FIELDS
 
 _UNITS = {
@@ -52,6 +53,8 @@ def _facts(spec: ModelSpec, keys: dict[str, str], today: date) -> dict[str, Any]
         row: PriceRow | None = price_on(spec, today)
     except ConfigurationError:
         row = None
+    variable = None if spec.provider == "local" else KEY_FIELDS[spec.provider].upper()
+    problem = None if variable is None else key_problem(variable, keys.get(spec.provider, ""))
     return {
         "id": spec.id,
         "step": str(spec.step),
@@ -59,8 +62,9 @@ def _facts(spec: ModelSpec, keys: dict[str, str], today: date) -> dict[str, Any]
         "price": None if row is None else price_text(row),
         "price_from": None if row is None else str(row.from_day),
         "price_is_own_word": None if row is None else row.own_word,
-        "key": None if spec.provider == "local" else KEY_FIELDS[spec.provider].upper(),
-        "has_key": spec.provider == "local" or spec.provider in keys,
+        "key": variable,
+        "has_key": problem is None,
+        "key_problem": problem,
         "retires": str(spec.retires) if spec.retires else None,
         "lifetime": spec.lifetime(today),
         "params": {name: param.default for name, param in spec.params.items()},
@@ -68,7 +72,7 @@ def _facts(spec: ModelSpec, keys: dict[str, str], today: date) -> dict[str, Any]
 
 
 def _row(told: dict[str, Any]) -> tuple[str, ...]:
-    key = "" if told["key"] is None else "set" if told["has_key"] else f"{told['key']} is not set"
+    key = "" if told["key"] is None else told["key_problem"] or "set"
     own = (
         "" if told["price_is_own_word"] is None or told["key"] is None else "yes" if told["price_is_own_word"] else "no"
     )

@@ -96,7 +96,7 @@ class Resources:
         for name, resource in paid.items():
             values = {field: getattr(resource, field) for field in type(resource).model_fields}
             key, concurrency = values.pop("api_key"), values.pop("concurrency")
-            given[KEY_FIELDS[name]] = SecretStr(key) if key else None
+            given[KEY_FIELDS[name]] = SecretStr(key) if key.strip() else None
             given[f"{name}_concurrency"] = concurrency
             given |= {f"{name}_{field}": value for field, value in values.items()}
         given["ledger_url"] = self.ledger.url

@@ -122,6 +122,27 @@ def test_doctor_names_what_is_there_and_never_a_key(cli: Cli) -> None:
     assert not cli.home.exists()
 
 
+@pytest.mark.parametrize("value", ["zqv\nxwj", "zqv xwj", "zqv\u2019xwj", "zqv\x01xwj"])
+def test_doctor_fails_for_a_key_that_cannot_be_sent(cli: Cli, value: str) -> None:
+    """Who sets a key means to use it; its value stays out of the page all the same."""
+    told = cli("doctor", "--json", FAL_KEY=value, OPENAI_API_KEY="fine")
+    shown = cli("doctor", FAL_KEY=value)
+
+    (keys,) = [check for check in told.only()["checks"] if check["name"] == "keys"]
+    assert (told.code, shown.code, keys["level"]) == (2, 2, "fail")
+    assert "FAL_KEY holds " in keys["message"]
+    assert "set: OPENAI_API_KEY; " in keys["message"]
+    assert told.only()["keys"]["FAL_KEY"] is True
+    assert not any(part in text for text in (told.out, told.err, shown.out, shown.err) for part in ("zqv", "xwj"))
+
+
+def test_doctor_takes_white_space_around_a_key_for_nothing(cli: Cli) -> None:
+    """As the settings do: a line break at the end of a file is no fault, and alone no key."""
+    told = cli("doctor", "--json", FAL_KEY="id:secret\n", OPENAI_API_KEY=" \n").only()
+
+    assert (told["ok"], told["keys"]["FAL_KEY"], told["keys"]["OPENAI_API_KEY"]) == (True, True, False)
+
+
 def test_doctor_describes_a_ledger_and_a_store(cli: Cli) -> None:
     """Which database, in which mode, at which migration: what is asked first when something is wrong."""
     cli("generate", "--prompt", "a", "--only", "image", *CHEAP_OPTIONS)

@@ -37,6 +37,19 @@ def test_people_see_which_keys_are_missing(cli: Cli, monkeypatch: pytest.MonkeyP
     assert "secret" not in ended.out + ended.err
 
 
+def test_a_key_that_cannot_be_used_is_not_told_as_set(cli: Cli) -> None:
+    """Here one looks for what a route can name; a model that no plan would take must not look ready."""
+    told = {one["id"]: one for one in cli("models", "--json", FAL_KEY="two words", OPENAI_API_KEY=" x\n").objects()}
+    shown = cli("models", FAL_KEY="two words")
+
+    problem = "FAL_KEY holds white space; copy the key into it again"
+    assert (told["fal:kokoro"]["has_key"], told["fal:kokoro"]["key_problem"]) == (False, problem)
+    assert (told["openai:gpt-4o-mini-tts"]["has_key"], told["openai:gpt-4o-mini-tts"]["key_problem"]) == (True, None)
+    assert (told["local:piper"]["has_key"], told["local:piper"]["key_problem"]) == (True, None)
+    assert problem in shown.out
+    assert "two words" not in shown.out + shown.err
+
+
 def test_an_own_model_file_with_a_fault_is_bad_input(cli: Cli, tmp_path: Path) -> None:
     """File, line and field: that is what one looks for."""
     (tmp_path / "mine.toml").write_text(

@@ -34,6 +34,7 @@ from media_assets.ledger.admission import Limits
 from media_assets.prediction import Prediction, State
 from media_assets.providers.base import Adapter, Asked, HttpCall, HttpReply, LocalCall
 from media_assets.providers.endpoints import Endpoints
+from media_assets.providers.keys import key_problem
 from media_assets.providers.registry import build_adapters
 from media_assets.providers.transport.addresses import Allowed, check_base_url, same_origin
 from media_assets.providers.transport.download import DownloadLimits, download
@@ -83,10 +84,10 @@ class Transport:
         """Return a provider's adapter."""
         return self._adapters[provider]
 
-    def missing_key(self, provider: str) -> str | None:
-        """Return the environment variable whose key is needed to ask ``provider`` and is not there."""
-        variable = self.adapter(provider).key_env
-        return None if variable is None or self.options.keys.get(provider) else variable
+    def key_problem(self, provider: str) -> str | None:
+        """Return why ``provider`` cannot be asked with the key there is, if so: it is missing, or unusable."""
+        adapter = self.adapter(provider)
+        return None if adapter.key_env is None else key_problem(adapter.key_env, self._key(adapter))
 
     def limits(self, provider: str) -> Limits:
         """Return how much a provider takes at once."""
