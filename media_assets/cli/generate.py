@@ -16,6 +16,7 @@ from media_assets.cli.opening_studio import studio_of
 from media_assets.cli.output import complain, messages, print_json, say, shorten
 from media_assets.cli.progress import progress_for
 from media_assets.cli.report import Report
+from media_assets.cli.shipped import shipped
 from media_assets.errors import (
     BudgetExceededError,
     ConfigurationError,
@@ -59,11 +60,7 @@ class _Checked:
 
 def run_demo() -> int:
     """Make the film of the prompt that comes with the package."""
-    packaged = resources.files("media_assets.cli") / "lighthouse.yaml"
-    # In a checkout the file is where people look for prompts; the wheel has it beside this module.
-    source = packaged if packaged.is_file() else Path(__file__).parents[2] / "prompts" / "lighthouse.yaml"
-    with contextlib.ExitStack() as stack:
-        file = source if isinstance(source, Path) else stack.enter_context(resources.as_file(source))
+    with resources.as_file(shipped("lighthouse.yaml")) as file:
         return run_generate(Job(asked=Asked(file=file)))
 
 

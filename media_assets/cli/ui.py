@@ -10,10 +10,10 @@ import socket
 import subprocess
 import sys
 import time
-from importlib import resources
 from itertools import pairwise
 from pathlib import Path
 
+from media_assets.cli.shipped import shipped
 from media_assets.errors import ConfigurationError, PromptFileError
 from media_assets.prompt_file import read_prompts
 from media_assets.settings import STATE_FOLDER, find_home, load_settings
@@ -93,8 +93,7 @@ def _dagster_home(root: Path) -> Path:
     if configuration.is_file():
         shutil.copyfile(configuration, home / "dagster.yaml")
     else:
-        packaged = resources.files("media_assets.cli") / "dagster.yaml"
-        (home / "dagster.yaml").write_bytes(packaged.read_bytes())
+        (home / "dagster.yaml").write_bytes(shipped("dagster.yaml").read_bytes())
     return home
 
 
