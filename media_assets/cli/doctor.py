@@ -16,6 +16,8 @@ from typing import Any
 import platformdirs
 from rich.text import Text
 
+from media_assets.catalog import load_catalog
+from media_assets.catalog.reading import read_folder
 from media_assets.cli.exit_codes import BAD_INPUT, DONE
 from media_assets.cli.opening import Place, find_place, ledger_of
 from media_assets.cli.output import clean, complain, print_json, print_text
@@ -141,6 +143,7 @@ def _state(place: Place) -> Iterator[Finding]:
     yield _guarded("disk", lambda: _disk(place))
     yield _guarded("ledger", lambda: _ledger(place))
     yield _guarded("store", lambda: _store(place))
+    yield _guarded("catalog", lambda: _catalog(place.settings.catalog_folder))
 
 
 def _home(place: Place) -> Finding:
@@ -195,6 +198,13 @@ def _store(place: Place) -> Finding:
         return _ok("store", f"{root}: nothing yet")
     sizes = [path.stat().st_size for path in root.glob("??/*") if path.is_file()]
     return _ok("store", f"{root}: {len(sizes)} artifacts, {sum(sizes) / 1e6:.1f} MB")
+
+
+def _catalog(folder: Path | None) -> Finding:
+    models = f"{len(list(load_catalog(folder)))} models"
+    if folder is None:
+        return _ok("catalog", f"{models}; MEDIA_ASSETS_CATALOG_FOLDER, for your own, is not set")
+    return _ok("catalog", f"{models}, {len(read_folder(folder))} of them yours, in {folder.absolute()}")
 
 
 def _key(name: str) -> str:

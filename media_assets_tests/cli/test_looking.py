@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from media_assets_tests.cli.running import CHEAP_OPTIONS, Cli, call
+from media_assets.catalog import load_catalog
+from media_assets_tests.cli.running import CHEAP_OPTIONS, Cli, Ended, call
 
 _MARKUP = "a [bold]boat[/bold] :boat:\nof paper"
 
@@ -172,6 +173,72 @@ def test_doctor_fails_for_what_would_stop_a_film(tmp_path: Path, setting: str, v
     failed = [one["name"] for one in ended.only()["checks"] if one["level"] == "fail"]
     assert check in failed
     assert (ended.code, ended.only()["ok"]) == (2, False)
+
+
+_OWN_MODEL = """
+provider = "fal"
+pricing_url = "https://example.com"
+
+[[model]]
+id = "fal:my-voice"
+title = "a voice of my own"
+step = "audio"
+endpoint = "fal-ai/kokoro/american-english"
+version = "1"
+recovery = "B"
+run_deadline_s = 60
+source = "my own notes"
+checked = 2026-11-24
+roles = { script = "prompt" }
+"""
+
+
+def _catalog_check(ended: Ended) -> tuple[str, str]:
+    (check,) = [check for check in ended.only()["checks"] if check["name"] == "catalog"]
+    return check["level"], check["message"]
+
+
+def test_doctor_counts_the_models_and_those_of_the_user(cli: Cli, tmp_path: Path) -> None:
+    """A file in the wrong folder, or with the wrong ending, is a model that is not there."""
+    (tmp_path / "mine.toml").write_text(_OWN_MODEL, encoding="utf-8")
+    shipped = len(list(load_catalog()))
+
+    without = cli("doctor", "--json")
+    added = cli("doctor", "--json", MEDIA_ASSETS_CATALOG_FOLDER=str(tmp_path))
+    (tmp_path / "mine.toml").write_text(_OWN_MODEL.replace("fal:my-voice", "fal:kokoro"), encoding="utf-8")
+    replaced = cli("doctor", "--json", MEDIA_ASSETS_CATALOG_FOLDER=str(tmp_path))
+
+    assert _catalog_check(without) == ("ok", f"{shipped} models; MEDIA_ASSETS_CATALOG_FOLDER, for your own, is not set")
+    assert _catalog_check(added) == ("ok", f"{shipped + 1} models, 1 of them yours, in {tmp_path}")
+    assert _catalog_check(replaced) == ("ok", f"{shipped} models, 1 of them yours, in {tmp_path}")
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        (_OWN_MODEL.replace("title", "titel"), ("mine.toml, line 7: model.0.titel: ",)),
+        (_OWN_MODEL.replace("60", "soon"), ("mine.toml, line 12: is not TOML: ",)),
+        (
+            _OWN_MODEL.replace("60", '"soon"').replace('"B"', '"Z"'),
+            ("mine.toml, line 11: model.0.recovery: ", "mine.toml, line 12: model.0.run_deadline_s: "),
+        ),
+        (None, ("the catalog folder ", " cannot be read: No such file or directory")),
+    ],
+)
+def test_doctor_fails_for_a_catalog_that_cannot_be_read(
+    cli: Cli, tmp_path: Path, text: str | None, told: tuple[str, ...]
+) -> None:
+    """Without a catalog there is no film; file, line and field of every fault are what one looks for."""
+    folder = tmp_path / "models"
+    if text is not None:
+        folder.mkdir()
+        (folder / "mine.toml").write_text(text, encoding="utf-8")
+
+    ended = cli("doctor", "--json", MEDIA_ASSETS_CATALOG_FOLDER=str(folder))
+
+    level, message = _catalog_check(ended)
+    assert (ended.code, level) == (2, "fail")
+    assert all(part in message for part in told)
 
 
 def test_a_relative_home_is_refused(cli: Cli) -> None:
