@@ -83,7 +83,7 @@ def run_upgrade(key: str, *, json: bool) -> int:
     try:
         place = find_place()
         prompt = _known_prompt(place, key)
-    except ConfigurationError as error:
+    except MediaAssetsError as error:
         _refuse(job, error, home=place.home if place is not None else None)
         return exit_code_of([error])
     options = MakeOptions(upgrade=True, pinned=True)
@@ -222,7 +222,7 @@ def _tell_stopping(again: bool) -> None:  # noqa: FBT001 - called by position
         say("stopping...")
 
 
-def _refuse(job: Job, error: ConfigurationError, *, home: Path | None) -> None:
+def _refuse(job: Job, error: MediaAssetsError, *, home: Path | None) -> None:
     """Tell what is wrong with the input; with ``--json`` also one object a prompt, as far as there are any."""
     complain(error)
     if not job.json:
@@ -233,7 +233,7 @@ def _refuse(job: Job, error: ConfigurationError, *, home: Path | None) -> None:
         print_json(told | {"key": key, "home": str(home) if home is not None else None})
 
 
-def _faults(job: Job, error: ConfigurationError) -> Iterator[tuple[str | None, MediaAssetsError]]:
+def _faults(job: Job, error: MediaAssetsError) -> Iterator[tuple[str | None, MediaAssetsError]]:
     if job.asked.file is None:
         yield job.asked.fields.get("key"), error
         return

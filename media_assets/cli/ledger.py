@@ -11,7 +11,7 @@ from rich.text import Text
 from media_assets.cli.exit_codes import BAD_INPUT, DONE
 from media_assets.cli.film_report import usd
 from media_assets.cli.opening import Place, find_place, ledger_of
-from media_assets.cli.output import print_json, print_text, say, table
+from media_assets.cli.output import print_json, print_text, say, table, with_failure_object
 from media_assets.errors import ConfigurationError
 from media_assets.ledger import Ledger
 from media_assets.ledger.rows import PurchaseRow, PurchaseState
@@ -24,6 +24,7 @@ _SHOWN_CHARACTERS = 12
 _MOST_CANDIDATES = 20
 
 
+@with_failure_object
 def run_list(*, prompt_key: str | None, state: str | None, json: bool) -> int:
     """Print purchases, oldest first; return the exit code."""
     wanted = None if state is None else _state(state)
@@ -47,6 +48,7 @@ def run_list(*, prompt_key: str | None, state: str | None, json: bool) -> int:
     return DONE
 
 
+@with_failure_object
 def run_show(prefix: str, *, json: bool) -> int:
     """Print one purchase whole; return the exit code."""
     place = find_place()

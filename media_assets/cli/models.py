@@ -6,9 +6,9 @@ from typing import Any
 
 from media_assets.catalog import Catalog, Meter, ModelSpec, PriceRow, load_catalog
 from media_assets.catalog.prices import PricePart
-from media_assets.cli.exit_codes import DONE, exit_code_of
+from media_assets.cli.exit_codes import DONE
 from media_assets.cli.opening import find_place
-from media_assets.cli.output import complain, print_json, print_text, table
+from media_assets.cli.output import print_json, print_text, table, with_failure_object
 from media_assets.errors import ConfigurationError
 from media_assets.pricing import price_on
 from media_assets.providers.keys import key_problem
@@ -26,14 +26,11 @@ _UNITS = {
 _PER = {Meter.CHARACTER: 1000, Meter.TOKEN: 1_000_000}
 
 
+@with_failure_object
 def run_models(*, json: bool) -> int:
     """Print every model of the catalog, the user's own files included; return the exit code."""
-    try:
-        settings = find_place().settings
-        catalog = load_catalog(settings.catalog_folder)
-    except ConfigurationError as error:
-        complain(error)
-        return exit_code_of([error])
+    settings = find_place().settings
+    catalog = load_catalog(settings.catalog_folder)
     told = _told(catalog, keys=settings.keys(), today=datetime.now(UTC).date())
     if json:
         for one in told:

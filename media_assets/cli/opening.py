@@ -28,7 +28,7 @@ class Place:
         """Whether anything was ever recorded here; a database on a server counts as there.
 
         Raises:
-            LedgerError: The ledger's URL cannot be used.
+            ConfigurationError: The ledger's URL cannot be used.
         """
         url = ledger_url(self.settings.ledger_url, self.home)
         return url.get_backend_name() != "sqlite" or Path(url.database or "").is_file()
@@ -53,6 +53,7 @@ def ledger_of(place: Place) -> Iterator[Ledger]:
     """Open the ledger of a place that has one, without cleaning up after anybody.
 
     Raises:
+        ConfigurationError: Its URL cannot be used.
         LedgerError: It cannot be opened.
     """
     try:

@@ -3,14 +3,14 @@
 Text from prompts and providers is shown as it is, never read as markup, with what could command a terminal taken out.
 """
 
+import functools
 import io
 import json
 import os
 import sys
 import unicodedata
-from collections.abc import Iterable, Mapping
-from functools import lru_cache
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, ParamSpec
 
 from rich import box
 from rich.console import Console
@@ -18,6 +18,8 @@ from rich.table import Table
 from rich.text import Text
 
 from media_assets.errors import Billed, MediaAssetsError, Rerun
+
+_P = ParamSpec("_P")
 
 _PLAIN_WIDTH = 200
 """Columns when nobody's terminal says how wide it is: wide enough that no table is cut."""
@@ -51,7 +53,7 @@ def _write(text: str) -> None:
         os.close(nowhere)
 
 
-@lru_cache(maxsize=1)
+@functools.lru_cache(maxsize=1)
 def messages() -> Console:
     """Return the console on standard error; one for all, so that lines appear above a progress bar."""
     return _console(stderr=True)
@@ -85,6 +87,21 @@ def complain(error: MediaAssetsError, *, about: str = "") -> None:
 def print_json(data: Mapping[str, Any]) -> None:
     """Print one object on a line of standard output, at once; ASCII, so that no encoding can garble it."""
     _write(json.dumps(data) + "\n")
+
+
+def with_failure_object(command: Callable[_P, int]) -> Callable[_P, int]:
+    """Let a command with ``--json`` print what ends it as an object too; people are told where the error is caught."""
+
+    @functools.wraps(command)
+    def run(*arguments: _P.args, **options: _P.kwargs) -> int:
+        try:
+            return command(*arguments, **options)
+        except MediaAssetsError as error:
+            if options.get("json"):
+                print_json({"error": error.as_dict()})
+            raise
+
+    return run
 
 
 def print_text(*lines: str | Text | Table) -> None:

@@ -12,7 +12,7 @@ from media_assets.cli.interrupts import INTERRUPTS
 from media_assets.cli.opening import find_place
 from media_assets.cli.opening_studio import studio_of
 from media_assets.cli.output import clean, complain, print_json, print_text, shorten, table
-from media_assets.errors import ConfigurationError, Problem, PromptFileError
+from media_assets.errors import MediaAssetsError, Problem, PromptFileError
 from media_assets.plan import Plan, PlannedStep
 from media_assets.prompt import Prompt
 from media_assets.studio import Studio
@@ -25,13 +25,13 @@ def run_plan(asked: Asked, *, upgrade: bool, json: bool) -> int:
     try:
         place = find_place()
         prompts = read_asked(asked)
-    except ConfigurationError as error:
+        with studio_of(place) as studio:
+            good = INTERRUPTS.run(_plan_all(studio, prompts, upgrade=upgrade, json=json), on_stop=lambda _: None)
+    except MediaAssetsError as error:
         complain(error)
         if json:
             print_json(_no_plan(error))
         return exit_code_of([error])
-    with studio_of(place) as studio:
-        good = INTERRUPTS.run(_plan_all(studio, prompts, upgrade=upgrade, json=json), on_stop=lambda _: None)
     return DONE if good else BAD_INPUT
 
 
@@ -81,8 +81,8 @@ def _parameters(step: PlannedStep) -> str:
     return ", ".join(f"{name}={shorten(str(value))}" for name, value in step.params.items()) or "no parameters"
 
 
-def _no_plan(error: ConfigurationError) -> dict[str, object]:
-    """Return the object for input that no plan can be made of."""
+def _no_plan(error: MediaAssetsError) -> dict[str, object]:
+    """Return the object for input that no plan can be made of, or a place where none can be made."""
     problems = error.problems if isinstance(error, PromptFileError) else (Problem("", "", error.message),)
     told = tuple(Problem("", problem.field, str(Problem(problem.where, "", problem.message))) for problem in problems)
     return Plan(key="", steps=(), problems=told).as_dict() | {"key": None}

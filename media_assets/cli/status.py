@@ -11,7 +11,7 @@ from media_assets.catalog import load_catalog
 from media_assets.cli.exit_codes import BAD_INPUT, DONE
 from media_assets.cli.film_report import usd
 from media_assets.cli.opening import Place, find_place, ledger_of
-from media_assets.cli.output import clean, print_json, print_text, say, shorten, table
+from media_assets.cli.output import clean, print_json, print_text, say, shorten, table, with_failure_object
 from media_assets.ledger import Ledger
 from media_assets.plan import Planner
 from media_assets.prompt import Step
@@ -21,6 +21,7 @@ _STEP_COLUMNS = ("step", "state", "model", "cost (USD)", "degraded", "error")
 _PROMPT_COLUMNS = ("key", "state", *map(str, Step), "prompt")
 
 
+@with_failure_object
 def run_status(key: str | None, *, json: bool) -> int:
     """Print how one prompt stands, or all of them; return the exit code."""
     place = find_place()

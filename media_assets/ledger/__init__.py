@@ -68,6 +68,7 @@ def open_ledger(home: Path, url: str | None = None) -> Ledger:
         url: A database in place of ``<home>/ledger.db``.
 
     Raises:
+        ConfigurationError: The URL is none that a ledger can be kept at.
         LedgerError: It cannot be opened; nothing was sent.
     """
     database = Database(ledger_url(url, home))

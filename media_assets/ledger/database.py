@@ -10,19 +10,24 @@ import os
 import sqlite3
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.engine import URL, make_url
 
-from media_assets.errors import LedgerError
+from media_assets.errors import ConfigurationError, LedgerError
 
 HEAD = "0002"
 """The newest migration; a test compares it with the files. An older program refuses a newer ledger."""
 
 SQLITE_OLDEST = (3, 35, 0)
 _DRIVERS = ("sqlite", "postgresql+psycopg2")
+_URLS = (
+    "Use postgresql://USER:PASSWORD@HOST/NAME or sqlite:////FULL/PATH/ledger.db; unset, it is ledger.db in the home."
+)
+_NO_URL = "is not a database URL"
 _BUSY_TIMEOUT_MS = 30_000
 _WRITER_LOCK_ID = 0x6D656478
 _MIGRATION_LOCK_ID = 0x6D656469  # "medi": one number for every process that migrates on Postgres
@@ -38,34 +43,48 @@ def ledger_url(setting: str | None, home: Path) -> URL:
     """Return where the ledger is: the setting, else ``<home>/ledger.db``.
 
     Raises:
-        LedgerError: The setting is not the URL of an SQLite or Postgres database.
+        ConfigurationError: The setting is not the URL of an SQLite or Postgres database that can be used.
     """
-    if not setting:
+    given = (setting or "").strip()
+    if not given:
         return URL.create("sqlite", database=str(home / "ledger.db"))
     try:
-        url = make_url(setting)
+        url = make_url(given)
     except (sa.exc.ArgumentError, ValueError):
         # Not chained: the cause quotes the URL, and with it the password.
-        message = "MEDIA_ASSETS_LEDGER_URL is not a database URL. Example: postgresql://user@host/name"
-        raise LedgerError(message) from None
+        raise _unusable(_NO_URL) from None
     if url.drivername in {"postgresql", "postgres"}:
         # SQLAlchemy 2.1 would read a bare postgresql:// as psycopg 3, which is not installed here.
         url = url.set(drivername="postgresql+psycopg2")
-    if url.get_backend_name() not in {"sqlite", "postgresql"}:
-        message = f"the ledger cannot be kept in {url.get_backend_name()}; use SQLite or Postgres."
-        raise LedgerError(message)
-    if url.drivername not in _DRIVERS:
-        message = f"the ledger is reached with {' or '.join(_DRIVERS)}, not with {url.drivername}."
-        raise LedgerError(message)
-    if url.get_backend_name() == "sqlite" and url.database in {None, "", ":memory:"}:
-        message = "an SQLite ledger in memory would forget what was paid; name a file: sqlite:////path/ledger.db"
-        raise LedgerError(message)
-    if url.get_backend_name() == "sqlite" and not Path(url.database or "").is_absolute():
-        message = (
-            f"the SQLite ledger {url.database} would be another file in every working directory; write it in full."
-        )
-        raise LedgerError(message)
+    if fault := _url_fault(url):
+        raise _unusable(fault)
     return url
+
+
+def _unusable(fault: str) -> ConfigurationError:
+    return ConfigurationError(f"the ledger's URL (MEDIA_ASSETS_LEDGER_URL) {fault}. {_URLS}")
+
+
+def _url_fault(url: URL) -> str | None:
+    """Return why the ledger cannot be kept there, without any secret of the URL."""
+    texts = [url.username, url.password, url.host, url.database, *chain.from_iterable(url.normalized_query.values())]
+    if any("\0" in (text or "") for text in texts):
+        return "holds a null character (%00)"
+    if url.get_backend_name() not in {"sqlite", "postgresql"}:
+        return f"is one of {url.get_backend_name()}, where the ledger cannot be kept"
+    if url.drivername not in _DRIVERS:
+        return f"asks for {url.drivername}; the ledger is reached with {' or '.join(_DRIVERS)}"
+    return _file_fault(url) if url.get_backend_name() == "sqlite" else None
+
+
+def _file_fault(url: URL) -> str | None:
+    if url.host or url.username or url.password:
+        return "names a server, and SQLite has none"
+    if url.database in {None, "", ":memory:"}:
+        return "names an SQLite database in memory, which would forget what was paid"
+    if not Path(url.database or "").is_absolute():
+        return f"names {url.database}, another file in every working directory; write it in full"
+    return None
 
 
 class Database:
