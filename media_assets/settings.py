@@ -218,7 +218,13 @@ def find_home(settings: Settings, start: Path) -> Path:
             )
             raise ConfigurationError(message)
         return home
+    project = find_project(start)
+    return project / STATE_FOLDER if project else platformdirs.user_data_path("media_assets").absolute()
+
+
+def find_project(start: Path) -> Path | None:
+    """Return the nearest folder, from ``start`` upwards, that holds a ``workspace.yaml`` or a ``.media_assets/``."""
     for folder in (start.absolute(), *start.absolute().parents):
         if (folder / _MARKER).is_file() or (folder / STATE_FOLDER).is_dir():
-            return folder / STATE_FOLDER
-    return platformdirs.user_data_path("media_assets").absolute()
+            return folder
+    return None

@@ -16,7 +16,7 @@ from pathlib import Path
 from media_assets.cli.shipped import shipped
 from media_assets.errors import ConfigurationError, PromptFileError
 from media_assets.prompt_file import read_prompts
-from media_assets.settings import STATE_FOLDER, find_home, load_settings
+from media_assets.settings import STATE_FOLDER, find_home, find_project, load_settings
 from media_assets.studio import open_studio
 
 _DEFAULT_PORT = "3000"
@@ -38,7 +38,7 @@ def run_ui(arguments: list[str]) -> int:
     root = home.parent if home.name == STATE_FOLDER and (home.parent / "workspace.yaml").is_file() else home
     root.mkdir(parents=True, exist_ok=True)
     _require_free_port(arguments)
-    _pin_folder(root / "prompts", home)
+    _pin_folder((find_project(Path.cwd()) or root) / "prompts", home)
     environment = {**os.environ, "MEDIA_ASSETS_HOME": str(home), "DAGSTER_HOME": str(_dagster_home(root))}
     target = ["-w", "workspace.yaml"] if (root / "workspace.yaml").is_file() else ["-m", "media_assets.definitions"]
     subprocess.run([sys.executable, "-m", "media_assets.defs.known_prompts"], cwd=root, env=environment, check=True)

@@ -11,7 +11,7 @@ from media_assets_tests.cli.running import CHEAP_OPTIONS, Cli, write_prompts
 
 _STEPS = ["image", "video", "audio", "merged"]
 _STEP_FIELDS = {
-    "step", "provider", "model", "cost_usd", "spent_usd", "estimate_usd", "reported", "price_from",
+    "step", "provider", "model", "cost_usd", "failed_usd", "spent_usd", "estimate_usd", "reported", "price_from",
     "duration_s", "attempts", "cached",
     "degraded", "reason", "notes", "request_key", "prediction_id", "artifact",
 }  # fmt: skip

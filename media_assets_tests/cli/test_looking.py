@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from media_assets.catalog import load_catalog
+from media_assets.ledger.database import HEAD
 from media_assets_tests.cli.running import CHEAP_OPTIONS, Cli, Ended, call
 
 _MARKUP = "a [bold]boat[/bold] :boat:\nof paper"
@@ -151,7 +152,7 @@ def test_doctor_describes_a_ledger_and_a_store(cli: Cli) -> None:
     shown = cli("doctor").out
 
     assert f"{cli.home / 'ledger.db'}, SQLite " in shown
-    assert "journal wal, migration 0001, file system " in shown
+    assert f"journal wal, migration {HEAD}, file system " in shown
     assert "1 artifacts" in shown
 
 
