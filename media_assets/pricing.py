@@ -13,6 +13,7 @@ from media_assets.catalog.lengths import length_of
 from media_assets.catalog.prices import PricePart, TokenRule
 from media_assets.catalog.sizes import size_of
 from media_assets.errors import ConfigurationError
+from media_assets.letters import spoken_characters
 from media_assets.request import GenerationRequest
 
 MICRO_USD = Decimal("0.000001")
@@ -251,10 +252,14 @@ def _most_tokens(spec: ModelSpec, request: GenerationRequest, rule: TokenRule) -
 
 
 def _speech_s(spec: ModelSpec, request: GenerationRequest) -> Decimal:
-    """Return how long the script is expected to be spoken, in seconds."""
+    """Return for how long the script may be charged, in seconds.
+
+    A slow voice is charged longer. That a fast one is charged shorter is not counted on: the tempo may be changed
+    only after the speech was made.
+    """
     rate = _exact(spec.characters_per_s or 1)
     speed = _number(spec, request, spec.roles.get("speed", ""), missing=Decimal(1))
-    seconds = len(_text(spec, request)) / rate / (speed if speed > 0 else Decimal(1))
+    seconds = spoken_characters(_text(spec, request)) / rate / (min(speed, Decimal(1)) if speed > 0 else Decimal(1))
     return max(seconds, _SHORTEST_SPEECH_S)
 
 

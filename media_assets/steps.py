@@ -14,6 +14,7 @@ from media_assets.catalog import ModelSpec
 from media_assets.catalog.lengths import length_of, params_for_length
 from media_assets.catalog.sizes import expected_clip_size_px, size_of, size_params
 from media_assets.errors import Problem
+from media_assets.letters import spoken_characters
 from media_assets.media.recipes import ImageRecipe, kept_ratio
 from media_assets.media.spoken_text import estimate_speech_s, unspeakable
 from media_assets.prompt import Prompt, Scalar, Step
@@ -69,7 +70,7 @@ def expected_voice_s(script: str, spec: ModelSpec, *, speed: float = 1.0) -> flo
     """Return how long ``script`` will take to speak, in seconds, before it is spoken."""
     if spec.characters_per_s is None:
         return estimate_speech_s(script, speed=speed)
-    return len(script) / spec.characters_per_s / speed
+    return spoken_characters(script) / spec.characters_per_s / speed
 
 
 def draft_image(

@@ -52,7 +52,7 @@ MAY_READ_ENVIRONMENT: Mapping[str, str] = {
 """Files that read environment variables by themselves; every other option comes from ``settings.py``."""
 
 LAYERS: tuple[tuple[str, ...], ...] = (
-    ("errors", "crash_points", "threads", "canonical", "redact"),
+    ("errors", "crash_points", "threads", "canonical", "redact", "letters"),
     ("prompt",),
     ("prompt_file",),
     ("catalog",),
@@ -88,7 +88,7 @@ MAY_IMPORT_SETTINGS = ("cli/*", "defs/*", "testing.py")
 PRIVATE_BORROWED: frozenset[tuple[str, str]] = frozenset()
 """Underscored modules used outside their own room: none."""
 
-SIMULATOR_KNOWS_NOTHING_OF = frozenset({"catalog", "pricing", "request", "providers"})
+SIMULATOR_KNOWS_NOTHING_OF = frozenset({"catalog", "letters", "pricing", "request", "providers"})
 """Its bill must be able to disagree with ours."""
 
 

@@ -82,9 +82,13 @@ GOLDEN: list[tuple[str, dict[str, Any], str, str]] = [
     ("openai:gpt-image-2", {"quality": "high"}, "0", "0.31745"),
     ("openai:gpt-image-2", {"size": "1536x1024"}, "0", "0.1202"),
     ("openai:gpt-image-2", {"n": 2}, "0", "0.15995"),
-    # 184 tokens of text at 0.60, and 150 + 8 s x 50 of sound at 12 USD a million
-    ("openai:gpt-4o-mini-tts", {}, "0", "0.006711"),
-    ("openai:gpt-4o-mini-tts", {"speed": 0.5}, "0", "0.011511"),
+    # 184 tokens of text at 0.60, and 1.5 x (150 + 8 s x 50) of sound at 12 USD a million; a fast voice saves nothing
+    ("openai:gpt-4o-mini-tts", {}, "0", "0.010011"),
+    ("openai:gpt-4o-mini-tts", {"speed": 0.5}, "0", "0.017211"),
+    ("openai:gpt-4o-mini-tts", {"speed": 4.0}, "0", "0.010011"),
+    # 304 bytes, and 1.5 x (150 + 64 s x 50); 424 bytes, and 1.5 x (150 + 24 s x 50)
+    ("openai:gpt-4o-mini-tts", {"input": "9" * 240}, "0", "0.060483"),
+    ("openai:gpt-4o-mini-tts", {"input": "猫" * 120}, "0", "0.024555"),
 ]
 
 

@@ -8,6 +8,7 @@ from media_assets.catalog import ModelSpec, load_catalog
 from media_assets.media.spoken_text import estimate_speech_s
 from media_assets.prompt import Prompt, Step
 from media_assets.request import InputRef, derived_seed
+from media_assets.simulator.media import speech_s
 from media_assets.steps import (
     Draft,
     Picture,
@@ -256,6 +257,14 @@ class TestVoice:
         assert (problem.where, problem.field) == (Step.AUDIO, "script")
         assert "0.7 to 1.3" in problem.message
         assert "audio_timing: parallel" in problem.message
+
+    @pytest.mark.parametrize("script", [SCRIPT, "Call 0800 123 456 789 now", "猫が寝ている" * 9, "Привет, как дела"])
+    @pytest.mark.parametrize("speed", [0.5, 1.0, 2.0])
+    def test_a_paid_voice_is_expected_to_last_as_long_as_it_does(self, script: str, speed: float) -> None:
+        """A clip that follows the voice, and a speed that follows the clip, are worth as much as this estimate."""
+        paid = load_catalog().get("openai:gpt-4o-mini-tts")
+
+        assert expected_voice_s(script, paid, speed=speed) == pytest.approx(speech_s(script, speed), rel=0.1)
 
     def test_in_parallel_the_clip_does_not_matter(self) -> None:
         """The voice is bought beside the clip, and its key must not wait for it."""

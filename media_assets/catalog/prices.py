@@ -126,7 +126,7 @@ class TokenRule(Entry):
     per_megapixel: Mapping[str, Annotated[int, Field(ge=0)]] = Field(default_factory=dict)
     """For each megapixel of each image, by the value of ``by``; an image smaller than one counts as one."""
     per_speech_s: Annotated[int, Field(ge=0)] = 0
-    """For each second the script is expected to be spoken."""
+    """For each second the script is expected to be spoken; at a speed above 1, as if it were 1."""
     factor: Annotated[Exact, Field(ge=1)] = Decimal(1)
     """Safety."""
 

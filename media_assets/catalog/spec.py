@@ -75,7 +75,8 @@ class ModelSpec(Entry):
     characters_max: Annotated[int, Field(gt=0)] | None = None
     """The longest prompt or script it takes, in characters. None: not known."""
     characters_per_s: Annotated[float, Field(gt=0)] | None = None
-    """Characters of the script spoken in a second at speed 1. None: as the built-in voice speaks."""
+    """Characters of the script spoken in a second at speed 1, a digit counted as 4 and an ideogram as 3 (``letters``).
+    None: as the built-in voice speaks."""
     writing_systems: tuple[str, ...] = ()
     """ISO 15924 codes of what it can speak; empty: anything."""
     stand_in: bool = False

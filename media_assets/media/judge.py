@@ -4,7 +4,6 @@ A verdict lists every problem in words and every measured number, so that a pers
 are measured in ``sample``; nothing here changes a file.
 """
 
-import unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from media_assets.artifact import MediaInfo, MediaKind
 from media_assets.errors import JudgeError, ProbeError
+from media_assets.letters import spoken_letters
 from media_assets.media.probe import decode_check
 from media_assets.media.sniff import HEAD_BYTES, has_index_first, sniff
 
@@ -38,11 +38,8 @@ _AUDIBLE_SHARE = 0.05
 """A voice is above the audible level for at least this share of its length; a click in silence is not."""
 _FASTEST_LETTERS_PER_S = 30.0
 _SLOWEST_LETTERS_PER_S = 5.0
+"""Voices speak 12 to 20 letters a second: only one that is out by about a factor of two is refused."""
 _PAUSES_S = 3.0
-_LETTERS_PER_DIGIT = 4
-_LETTERS_PER_IDEOGRAM = 3
-"""Chinese, Japanese and Korean are spoken at 4 to 8 characters a second, alphabets at 12 to 20 (rounded; only a
-voice that is out by a factor of two is refused)."""
 
 _FILM_RATE_HZ = 48_000
 _FILM_CHANNELS = 2
@@ -228,18 +225,6 @@ def judge_film(path: Path, info: MediaInfo, *, target_s: float) -> Verdict:
     if not has_index_first(path):
         problems.append("its index is at its end, so that it cannot play while it loads")
     return _verdict(problems, numbers)
-
-
-def spoken_letters(text: str) -> int:
-    """Return how many letters' worth of speech a text is: a digit is a word, an ideogram a syllable or two."""
-    letters = 0
-    for character in text:
-        if character.isdecimal():
-            letters += _LETTERS_PER_DIGIT
-        elif character.isalpha():
-            is_wide = unicodedata.east_asian_width(character) in {"W", "F"}
-            letters += _LETTERS_PER_IDEOGRAM if is_wide else 1
-    return letters
 
 
 def _verdict(problems: Iterable[str], numbers: dict[str, float]) -> Verdict:

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image, ImageDraw
 
 from media_assets.errors import JudgeError
-from media_assets.media.judge import Verdict, judge_audio, judge_film, judge_image, judge_video, spoken_letters
+from media_assets.media.judge import Verdict, judge_audio, judge_film, judge_image, judge_video
 from media_assets.media.probe import probe
 from media_assets_tests.media.makers import (
     Pixels,
@@ -254,12 +254,6 @@ def test_the_length_must_suit_the_text(tmp_path: Path, text: str, seconds: float
     verdict = judge_audio(path, probe(path), text=text)
 
     assert verdict.is_good if problem is None else problem in verdict.problems[0]
-
-
-def test_digits_and_ideograms_count_for_more_than_a_letter() -> None:
-    """A "2026" is spoken as long as twenty letters are."""
-    assert spoken_letters("It's 7!") == 3 + 4
-    assert spoken_letters("猫") == 3
 
 
 def test_a_film_is_judged_by_both_its_streams(tmp_path: Path) -> None:
