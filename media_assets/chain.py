@@ -292,7 +292,8 @@ class Chain:
         if step is Step.VIDEO:
             return AskVideo(requested_size_px=draft.size_px, requested_duration_s=draft.length_s)
         if step is Step.AUDIO:
-            return AskAudio(text=None if draft.spec.silent else prompt.script, silent_ok=draft.spec.silent)
+            silent, speed = draft.spec.silent, draft.spec.speed_of(draft.request.params)
+            return AskAudio(text=None if silent else prompt.script, silent_ok=silent, speed=speed)
         return AskFilm(target_s=_film_s(prompt, made))
 
     async def _record(

@@ -258,8 +258,8 @@ def _speech_s(spec: ModelSpec, request: GenerationRequest) -> Decimal:
     only after the speech was made.
     """
     rate = _exact(spec.characters_per_s or 1)
-    speed = _number(spec, request, spec.roles.get("speed", ""), missing=Decimal(1))
-    seconds = spoken_characters(_text(spec, request)) / rate / (min(speed, Decimal(1)) if speed > 0 else Decimal(1))
+    slowed = _exact(min(spec.speed_of(request.params), 1.0))
+    seconds = spoken_characters(_text(spec, request)) / rate / slowed
     return max(seconds, _SHORTEST_SPEECH_S)
 
 

@@ -320,3 +320,20 @@ def test_voices_are_the_choices_of_the_voice_parameter() -> None:
     assert "alloy" in catalog.get("openai:gpt-4o-mini-tts").voices
     assert catalog.get("elevenlabs:flash-v2.5").voices == ()
     assert catalog.get("local:landscape").voices == ()
+
+
+@pytest.mark.parametrize(
+    ("name", "params", "speed"),
+    [
+        ("openai:gpt-4o-mini-tts", {"speed": 0.25}, 0.25),
+        ("openai:gpt-4o-mini-tts", {}, 1.0),
+        ("fal:minimax-speech-2.6", {"voice_setting.speed": 2}, 2.0),
+        ("local:silence", {"speed": 3}, 1.0),
+        ("openai:gpt-4o-mini-tts", {"speed": 0}, 1.0),
+        ("openai:gpt-4o-mini-tts", {"speed": "fast"}, 1.0),
+        ("openai:gpt-4o-mini-tts", {"speed": True}, 1.0),
+    ],
+)
+def test_the_speed_of_a_request_is_a_factor(name: str, params: dict[str, Scalar], speed: float) -> None:
+    """Prices and the judge divide by it, also where a user's own entry allows what is none."""
+    assert load_catalog().get(name).speed_of(params) == speed

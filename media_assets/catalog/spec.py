@@ -125,6 +125,13 @@ class ModelSpec(Entry):
         param = self.params.get(name)
         return params.get(name, param.default if param else None)
 
+    def speed_of(self, params: Mapping[str, Scalar]) -> float:
+        """Return how many times as fast as usual a request's voice speaks; 1 where it cannot be asked to."""
+        value = self.value(params, self.roles.get("speed", ""))
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            return 1.0
+        return float(value) if value > 0 else 1.0
+
     def lifetime(self, today: date) -> Lifetime:
         """Return whether it can be used: ``retiring`` within 30 days of its end, ``retired`` from that day on."""
         if self.retires is None or today < self.retires - timedelta(days=RETIRING_DAYS):

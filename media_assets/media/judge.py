@@ -38,7 +38,10 @@ _AUDIBLE_SHARE = 0.05
 """A voice is above the audible level for at least this share of its length; a click in silence is not."""
 _FASTEST_LETTERS_PER_S = 30.0
 _SLOWEST_LETTERS_PER_S = 5.0
-"""Voices speak 12 to 20 letters a second: only one that is out by about a factor of two is refused."""
+"""Voices speak 12 to 20 letters a second: only one that is out by about a factor of two is refused. At another speed
+than the usual one these are so many times as much."""
+_USUAL_LETTERS_PER_S = (8.0, 20.0)
+"""Never refused, whatever the speed: a provider may pass over an odd one, and what is spoken as usual can be used."""
 _PAUSES_S = 3.0
 
 _FILM_RATE_HZ = 48_000
@@ -158,7 +161,9 @@ def judge_video(
     return _verdict(problems, numbers)
 
 
-def judge_audio(path: Path, info: MediaInfo, *, text: str | None, silent_ok: bool = False) -> Verdict:
+def judge_audio(
+    path: Path, info: MediaInfo, *, text: str | None, silent_ok: bool = False, speed: float = 1.0
+) -> Verdict:
     """Judge a voice: decodable to its end, not silent, and of a length that can be its text.
 
     Args:
@@ -166,6 +171,7 @@ def judge_audio(path: Path, info: MediaInfo, *, text: str | None, silent_ok: boo
         info: What ``probe`` said of it.
         text: What should be spoken; None when nothing is known of it.
         silent_ok: Whether silence is what was asked for; then the text is not looked at either.
+        speed: How many times as fast as usual it was asked to be spoken.
     """
     from media_assets.media.sample import sound_levels  # noqa: PLC0415 - brings numpy and PyAV
 
@@ -192,7 +198,7 @@ def judge_audio(path: Path, info: MediaInfo, *, text: str | None, silent_ok: boo
         if text is not None:
             letters = spoken_letters(text)
             numbers["letters_per_s"] = letters / duration_s if duration_s else 0.0
-            problems += _pace_problems(letters, duration_s)
+            problems += _pace_problems(letters, duration_s, speed)
     return _verdict(problems, numbers)
 
 
@@ -280,11 +286,14 @@ def _length_problems(duration_s: float, requested_s: float | None, shortest_s: f
     return problems
 
 
-def _pace_problems(letters: int, duration_s: float) -> list[str]:
-    shortest_s = letters / _FASTEST_LETTERS_PER_S - _LENGTH_TOLERANCE_S
-    longest_s = letters / _SLOWEST_LETTERS_PER_S + _PAUSES_S
-    if duration_s < shortest_s:
-        return [f"{duration_s:.1f} s are too short for a text of about {letters} letters: it may be cut short"]
-    if duration_s > longest_s:
-        return [f"{duration_s:.1f} s are too long for a text of about {letters} letters"]
+def _pace_problems(letters: int, duration_s: float, speed: float) -> list[str]:
+    slowest = min(_SLOWEST_LETTERS_PER_S * speed, _USUAL_LETTERS_PER_S[0])
+    fastest = max(_FASTEST_LETTERS_PER_S * speed, _USUAL_LETTERS_PER_S[1])
+    text = f"a text of about {letters} letters"
+    if speed != 1:
+        text += f" at {speed:g} times the usual speed"
+    if duration_s < letters / fastest - _LENGTH_TOLERANCE_S:
+        return [f"{duration_s:.1f} s are too short for {text}: it may be cut short"]
+    if duration_s > letters / slowest + _PAUSES_S / min(speed, 1):
+        return [f"{duration_s:.1f} s are too long for {text}"]
     return []

@@ -65,10 +65,12 @@ class AskAudio:
     """What should be spoken; None when nothing is known of it."""
     silent_ok: bool = False
     """Whether silence is what was asked for; then the text is not looked at either."""
+    speed: float = 1.0
+    """How many times as fast as usual it should be spoken."""
 
     def answer(self, path: Path, info: MediaInfo) -> Verdict:
         """Judge the file in this process."""
-        return judge_audio(path, info, text=self.text, silent_ok=self.silent_ok)
+        return judge_audio(path, info, text=self.text, silent_ok=self.silent_ok, speed=self.speed)
 
 
 @dataclass(frozen=True, kw_only=True)

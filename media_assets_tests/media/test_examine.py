@@ -79,6 +79,7 @@ def test_a_refusal_is_the_one_of_this_process(tmp_path: Path) -> None:
         AskImage(requested_size_px=None),
         AskVideo(requested_size_px=(64, 64), requested_duration_s=5, check_motion=False, min_clip_s=0.5),
         AskAudio(text="\ud800 «x»\n" * 3, silent_ok=True),
+        AskAudio(text="Look up.", speed=0.25),
         AskFilm(target_s=4.2),
     ],
 )

@@ -256,6 +256,43 @@ def test_the_length_must_suit_the_text(tmp_path: Path, text: str, seconds: float
     assert verdict.is_good if problem is None else problem in verdict.problems[0]
 
 
+KEEPER = "A lighthouse keeper watches the storm roll in from the sea."
+"""48 letters, which take 4 s at the usual speed."""
+
+
+@pytest.mark.parametrize(
+    ("speed", "seconds", "problem"),
+    [
+        (0.25, 16, None),
+        (0.25, 4, None),
+        (0.25, 1.5, "too short for a text of about 48 letters at 0.25 times the usual speed"),
+        (0.25, 53, "too long"),
+        (0.5, 8, None),
+        (2.0, 2, None),
+        (4.0, 1, None),
+        (4.0, 4, None),
+        (4.0, 10, "too long for a text of about 48 letters at 4 times the usual speed"),
+        (1.0, 1, "too short for a text of about 48 letters:"),
+    ],
+)
+def test_a_voice_is_judged_at_the_speed_it_was_bought_at(
+    tmp_path: Path, speed: float, seconds: float, problem: str | None
+) -> None:
+    """What was ordered is no fault. Nor is the usual speed: providers have been known to pass over a speed."""
+    path = write_wav(tmp_path / "a.wav", speech_like(seconds))
+
+    verdict = judge_audio(path, probe(path), text=KEEPER, speed=speed)
+
+    assert verdict.is_good if problem is None else problem in verdict.problems[0]
+
+
+def test_a_long_voice_at_four_times_its_speed_may_not_break_off(tmp_path: Path) -> None:
+    """480 letters take 10 s at four times the usual speed; 3 s of them are not the text."""
+    path = write_wav(tmp_path / "a.wav", speech_like(3))
+
+    assert "too short" in judge_audio(path, probe(path), text=KEEPER * 10, speed=4.0).problems[0]
+
+
 def test_a_film_is_judged_by_both_its_streams(tmp_path: Path) -> None:
     """A film may have the right length and a sound that ends halfway."""
     more = "-ar 48000 -ac 2 -movflags +faststart"
