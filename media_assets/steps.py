@@ -189,7 +189,8 @@ def draft_audio(
         problems.append(Problem(Step.AUDIO, "script", fault))
     length_s = expected_voice_s(script, spec, speed=speed)
     voice, notes = _voice(prompt, spec, route)
-    values = {"script": script, "voice": voice, "speed": speed, "length": round(length_s, 2)}
+    seed = _seed(prompt, Step.AUDIO)
+    values = {"script": script, "voice": voice, "speed": speed, "seed": seed, "length": round(length_s, 2)}
     draft = _draft(prompt, Step.AUDIO, spec, values, (), length_s=length_s, problems=problems, route=route)
     return replace(draft, notes=(*draft.notes, *notes))
 
@@ -215,7 +216,11 @@ def draft_merged(prompt: Prompt, spec: ModelSpec, *, video_key: str, audio_key: 
 
 
 def _seed(prompt: Prompt, step: Step) -> int:
-    return prompt.seed if prompt.seed is not None else derived_seed(prompt.prompt, step, prompt.take_of(step))
+    if prompt.seed is not None:
+        return prompt.seed
+    # A voice depends on what it says alone: its purchase must not change with the picture's words.
+    text = prompt.script if step is Step.AUDIO and prompt.script is not None else prompt.prompt
+    return derived_seed(text, step, prompt.take_of(step))
 
 
 def _clip_length(prompt: Prompt, spec: ModelSpec, voice: ModelSpec | None) -> tuple[dict[str, Scalar], list[Problem]]:

@@ -77,7 +77,21 @@ def test_every_film_together_costs_what_is_billed(
         films = [market.make(paid_prompt(key=f"film-{seed}", seed=seed)) for seed in range(3)]
 
         assert sum((film.spent_usd for film in films), Decimal(0)) == market.bill_usd()
-        assert len(market.accepted()) == 7, "the voice says the same in all three"
+        assert len(market.accepted()) == 9, "a picture, a clip and a voice for each seed"
+
+
+def test_a_voice_that_says_the_same_is_bought_once(tmp_path: Path) -> None:
+    """Of one script there is one voice, whatever is shown to it; another seed is another voice."""
+    with open_market(tmp_path) as market:
+        films = [
+            market.make(paid_prompt(key=f"film-{number}", prompt=f"barn {number}", seed=seed))
+            for number, seed in enumerate([None, None, 7])
+        ]
+
+        voices = [film.steps[Step.AUDIO] for film in films]
+        assert [voice.cached for voice in voices] == [False, True, False]
+        spoken = [one["input"]["seed"] for one in market.accepted() if one["provider"] == "elevenlabs"]
+        assert (len(spoken), spoken[1]) == (2, 7)
 
 
 def test_a_second_run_asks_nobody(market: Market) -> None:

@@ -258,6 +258,32 @@ class TestVoice:
         assert "0.7 to 1.3" in problem.message
         assert "audio_timing: parallel" in problem.message
 
+    def test_a_seed_is_sent_where_the_voice_takes_one(self) -> None:
+        """A lost reply is found again by it in the account's history. The prompt's own comes first."""
+        paid = load_catalog().get("elevenlabs:multilingual-v2")
+
+        def seed(**fields: Any) -> object:
+            return draft_audio(a_prompt(**fields), paid, clip_s=5).request.params["seed"]
+
+        assert seed() == derived_seed(SCRIPT, Step.AUDIO, 0)
+        assert seed(take={"audio": 2}) == derived_seed(SCRIPT, Step.AUDIO, 2)
+        assert seed(seed=7) == 7
+
+    def test_another_picture_buys_no_other_voice(self) -> None:
+        """What is said has not changed: a seed from the picture's words would make it another purchase."""
+        paid = load_catalog().get("elevenlabs:multilingual-v2")
+        keys = {draft_audio(a_prompt(prompt=prompt), paid, clip_s=5).request.key for prompt in ("a barn", "a mill")}
+
+        assert len(keys) == 1
+
+    @pytest.mark.parametrize("name", ["openai:gpt-4o-mini-tts", "fal:kokoro", "local:piper", "local:silence"])
+    def test_a_voice_without_a_seed_is_no_fault(self, name: str) -> None:
+        """The seed is for the picture first; that most voices have none is not worth a warning for every film."""
+        draft = draft_audio(a_prompt(seed=7), load_catalog().get(name), clip_s=5)
+
+        assert "seed" not in draft.request.params
+        assert (draft.problems, draft.notes) == ((), ())
+
     @pytest.mark.parametrize("script", [SCRIPT, "Call 0800 123 456 789 now", "猫が寝ている" * 9, "Привет, как дела"])
     @pytest.mark.parametrize("speed", [0.5, 1.0, 2.0])
     def test_a_paid_voice_is_expected_to_last_as_long_as_it_does(self, script: str, speed: float) -> None:
