@@ -18,6 +18,7 @@ from media_assets.crash_points import crash_point
 from media_assets.errors import (
     Billed,
     MediaAssetsError,
+    OutputLostError,
     ProviderUnavailableError,
     PurchaseError,
     RateLimitedError,
@@ -260,6 +261,9 @@ class Submission:
             if known.billed is Billed.YES and isinstance(known, PurchaseError):
                 failed = Prediction(id=known.prediction_id or "", state=State.FAILED, failure=known)
                 settlement = self._order.settlement(failed)
+            if isinstance(known, OutputLostError):
+                await self._record(self._purchases.write_lost, self._claim, known, settlement, token=token)
+                return
             await self._record(write, self._claim, token, known, outcome="failed", settlement=settlement)
 
     async def _record(self, write: Callable[..., None], *args: Any, **named: Any) -> None:

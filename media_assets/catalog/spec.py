@@ -51,7 +51,8 @@ class ModelSpec(Entry):
     queue_deadline_s: Seconds = 900
     """Seconds a prediction may wait for its turn."""
     post_deadline_s: Seconds = 60
-    """Seconds the reply to the submit may take; a provider that answers at once needs as long as the work."""
+    """Seconds the reply to the submit may take; a provider that answers at once needs as long as the work. Once a 2xx
+    has begun to come, it has ``download_deadline_s`` more, for it may hold the output."""
     download_deadline_s: Seconds = 300
     """Seconds one output may take to arrive."""
     poll_error_budget_s: Seconds = 120

@@ -49,6 +49,7 @@ from media_assets.ledger.rows import (
     find_row,
     has_failed,
     has_output,
+    id_in,
     insert_purchase,
     is_taken,
     may_have_passed,
@@ -96,9 +97,7 @@ class Purchases(Lookups):
         with self._database.write() as connection:
             row = find_row(connection, request.key)
             if row is not None and not self._may_take(row, retry_failed=retry_failed, remake=remake):
-                if row.state.is_open:
-                    return Busy()
-                return row
+                return Busy() if row.state.is_open else row
             if not self._owner.enter(request.key):
                 return Busy()
             try:
@@ -329,24 +328,25 @@ class Purchases(Lookups):
         with self._database.write() as connection:
             self._change(connection, claim, {"error": error_json(error)})
 
-    def write_lost(self, claim: Claim, error: MediaAssetsError, settlement: Settlement | None = None) -> None:
-        """Record that a finished, paid output can no longer be had; settle it if that was not done."""
+    def write_lost(
+        self, claim: Claim, error: PurchaseError, settlement: Settlement | None = None, *, token: str | None = None
+    ) -> None:
+        """Record that a finished, paid output cannot be had (any more); settle it if that was not done."""
         lost = {"state": PurchaseState.LOST_OUTPUT, "error": error_json(error)}
         with self._database.write() as connection:
+            lost |= id_in(connection, claim.request_key, error)
             self._change(connection, claim, self._settled(connection, claim, settlement) | lost)
+            named, status = error.prediction_id, error.http_status
+            close_attempt(connection, token, "accepted", prediction_id=named, http_status=status)
             close_interest(connection, claim.request_key)
 
     def write_unknown(self, claim: Claim, error: MediaAssetsError, *, token: str | None = None) -> None:
         """Record that the submission's outcome cannot be known; its reservation stays."""
         values = {"state": PurchaseState.UNKNOWN, "error": error_json(error)}
-        named = getattr(error, "prediction_id", None)
+        named, status = getattr(error, "prediction_id", None), getattr(error, "http_status", None)
         with self._database.write() as connection:
-            if named is not None and not is_taken(connection, claim.request_key, named):
-                # All there is to look for at the provider.
-                values["prediction_id"] = named
-            self._change(connection, claim, values)
-            http_status = getattr(error, "http_status", None)
-            close_attempt(connection, token, "ambiguous", prediction_id=named, http_status=http_status)
+            self._change(connection, claim, values | id_in(connection, claim.request_key, error))
+            close_attempt(connection, token, "ambiguous", prediction_id=named, http_status=status)
 
     def release_dead(self) -> int:
         """Give back what dead processes had claimed and never sent; return how many purchases that were."""

@@ -202,6 +202,12 @@ def is_taken(connection: sa.Connection, request_key: str, prediction_id: str) ->
     return connection.execute(other).first() is not None
 
 
+def id_in(connection: sa.Connection, request_key: str, error: MediaAssetsError) -> dict[str, str]:
+    """Return the id that an error names, as a purchase's column: all there is to look for at the provider."""
+    named = getattr(error, "prediction_id", None)
+    return {} if named is None or is_taken(connection, request_key, named) else {"prediction_id": named}
+
+
 def has_output(connection: sa.Connection, request_key: str) -> bool:
     """Whether a file was ever recorded for a purchase."""
     return connection.execute(sa.select(output.c.idx).where(output.c.request_key == request_key)).first() is not None

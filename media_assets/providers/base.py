@@ -19,6 +19,14 @@ from media_assets.prediction import Prediction
 from media_assets.prompt import Scalar
 from media_assets.request import GenerationRequest
 
+MOST_REPLY_BYTES = 512_000_000
+"""The largest reply that is taken to a call whose answer may hold what is paid for.
+
+Ten pictures of 3840 x 2160 in base64 are at most 332 MB and eleven minutes of stereo in hex 235 MB, the largest that
+the catalog's models can be asked for (2026-11-30). It is read in memory, and takes three times as much there (measured
+on 2026-11-30 with 330 MB of pictures: 1.0 GB).
+"""
+
 
 class Asked(StrEnum):
     """What a call was for: the same status code means different things."""
@@ -135,6 +143,16 @@ class Adapter(ABC):
     def base_urls(self) -> tuple[str, ...]:
         """Where this provider is asked; a key goes nowhere else."""
         return ()
+
+    @property
+    def answers_once(self) -> bool:
+        """Whether the reply to a submit is all there is: it holds the output, and nothing can be asked after it."""
+        return False
+
+    def named_in(self, headers: Mapping[str, str]) -> str | None:
+        """Return the provider's own name of a reply, of its headers alone; None where they have none."""
+        del headers
+        return None
 
     @abstractmethod
     def submit_call(

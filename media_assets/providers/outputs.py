@@ -13,9 +13,10 @@ from urllib.parse import unquote_to_bytes
 
 from media_assets.media.sniff import HEAD_BYTES, sniff
 from media_assets.prediction import Output
+from media_assets.providers.base import MOST_REPLY_BYTES
 
-MAX_INLINE_BYTES = 200_000_000
-"""The most that one output inside a reply may have, decoded."""
+MAX_INLINE_BYTES = MOST_REPLY_BYTES
+"""The most that one output inside a reply may have, decoded: nothing that came is refused."""
 
 _DEEPEST = 8
 """No provider nests its outputs deeper than four (2026-11); a reply of 1,000 levels must not exhaust the stack."""

@@ -84,6 +84,13 @@ class SynchronousAdapter(Adapter):
     refused: ClassVar[Mapping[int, type[PurchaseError]]] = REFUSED
     """What a status means where no word says more."""
 
+    @property
+    def answers_once(self) -> bool:
+        return True
+
+    def named_in(self, headers: Mapping[str, str]) -> str | None:
+        return next((headers[name] for name in self.id_headers if _ID.fullmatch(headers.get(name, ""))), None)
+
     @abstractmethod
     def read_refusal(self, reply: HttpReply) -> Refusal:
         """Read an error body; an unreadable one gives an empty refusal."""

@@ -8,18 +8,20 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from media_assets.artifact import ArtifactStore
 from media_assets.catalog import ModelSpec
 from media_assets.errors import MediaAssetsError
+from media_assets.ledger import Ledger
 from media_assets.ledger.budgets import Cap
 from media_assets.ledger.rows import PurchaseRow
 from media_assets.ledger.schema import attempt
 from media_assets.media.questions import AskAudio, AskImage
-from media_assets.orders import Order
+from media_assets.orders import Order, Purchased
 from media_assets.pricing import estimate, to_micro_usd
 from media_assets.prompt import Step
+from media_assets.providers.transport import Transport
 from media_assets.purchase import Purchasing
 from media_assets.request import GenerationRequest
-from media_assets.studio import Studio
 from media_assets_tests.conformance.our_requests import SCRIPT, drafted
 from media_assets_tests.making import TODAY
 from media_assets_tests.simulated import Market
@@ -60,14 +62,12 @@ def buy(market: Market, spec: ModelSpec, *, take: int, **settings: Any) -> Bough
     error: MediaAssetsError | None = None
     with market.studio(**settings) as studio:
         try:
-            asyncio.run(_buying(studio, spec, request))
+            asyncio.run(buying(studio.ledger, studio.store, studio.transport, spec, request))
         except MediaAssetsError as raised:
             error = raised
         row = studio.ledger.purchases.get(request.key)
         assert row is not None
-        found = sa.select(attempt).where(attempt.c.request_key == request.key).order_by(attempt.c.n)
-        with studio.ledger.database.read() as connection:
-            attempts = tuple(dict(one._mapping) for one in connection.execute(found))
+        attempts = attempts_of(studio.ledger, request)
     posts_after, accepted_after = _counts(market)
     return Bought(
         row=row, attempts=attempts, error=error, posts=posts_after - posts, accepted=accepted_after - accepted
@@ -81,11 +81,21 @@ def _counts(market: Market) -> tuple[int, int]:
     return posts, len(world.submissions.all())
 
 
-async def _buying(studio: Studio, spec: ModelSpec, request: GenerationRequest) -> None:
+def attempts_of(ledger: Ledger, request: GenerationRequest) -> tuple[Mapping[str, Any], ...]:
+    """Return every attempt at a request, in order."""
+    found = sa.select(attempt).where(attempt.c.request_key == request.key).order_by(attempt.c.n)
+    with ledger.database.read() as connection:
+        return tuple(dict(one._mapping) for one in connection.execute(found))
+
+
+async def buying(
+    ledger: Ledger, store: ArtifactStore, transport: Transport, spec: ModelSpec, request: GenerationRequest
+) -> Purchased:
+    """Buy one picture or voice under a cap of a thousand dollars."""
     worst = estimate(spec, request, today=TODAY).max_usd
     plan_id = secrets.token_hex(8)
     caps = [Cap("prompt:buying", _PLENTY_MICRO_USD, "cap")]
-    studio.ledger.prompts.open_plan(plan_id, "buying", amounts={spec.step: to_micro_usd(worst)}, caps=caps)
+    ledger.prompts.open_plan(plan_id, "buying", amounts={spec.step: to_micro_usd(worst)}, caps=caps)
     order = Order(
         request=request,
         spec=spec,
@@ -97,6 +107,6 @@ async def _buying(studio: Studio, spec: ModelSpec, request: GenerationRequest) -
         today=TODAY,
     )
     try:
-        await Purchasing(studio.ledger, studio.store, studio.transport).buy(order)
+        return await Purchasing(ledger, store, transport).buy(order)
     finally:
-        studio.ledger.prompts.close_plan(plan_id)
+        ledger.prompts.close_plan(plan_id)

@@ -206,10 +206,6 @@ def test_an_output_inside_a_reply_has_a_largest_size(value: Any, monkeypatch: py
     assert [len(one.data or b"") for one in outputs_of(value)] == [101]
 
 
-def test_the_largest_size_is_200_megabytes() -> None:
-    assert outputs.MAX_INLINE_BYTES == 200_000_000
-
-
 def test_depth_that_providers_use_is_read() -> None:
     body = json.loads('{"output": {"data": {"images": [[{"url": "https://x.example/a"}]]}}}')
 

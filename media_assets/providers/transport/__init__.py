@@ -11,7 +11,6 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import fields
-from datetime import UTC, datetime
 from pathlib import Path
 
 import tenacity
@@ -21,18 +20,15 @@ from media_assets.errors import (
     Billed,
     InsufficientCreditError,
     KeyRejectedError,
-    MediaAssetsError,
     ProviderUnavailableError,
     PurchaseError,
     RateLimitedError,
-    Rerun,
     StorageError,
     UnexpectedResponseError,
-    UnknownOutcomeError,
 )
 from media_assets.ledger.admission import Limits
-from media_assets.prediction import Prediction, State
-from media_assets.providers.base import Adapter, Asked, HttpCall, HttpReply, LocalCall
+from media_assets.prediction import Prediction
+from media_assets.providers.base import MOST_REPLY_BYTES, Adapter, Asked, HttpCall, HttpReply, LocalCall
 from media_assets.providers.endpoints import Endpoints
 from media_assets.providers.keys import key_problem
 from media_assets.providers.registry import build_adapters
@@ -43,8 +39,14 @@ from media_assets.providers.transport.inputs import as_reference
 from media_assets.providers.transport.local_call import run_local_call
 from media_assets.providers.transport.options import TransportOptions
 from media_assets.providers.transport.places import Places
-from media_assets.providers.transport.retry_after import wait_s
-from media_assets.providers.transport.wire import ExchangeLimits, NotSentError, ReplyLostError, exchange
+from media_assets.providers.transport.replies import read_refused, read_submitted, too_large, unanswered, unknown
+from media_assets.providers.transport.wire import (
+    ExchangeLimits,
+    NotSentError,
+    ReplyLostError,
+    ReplyTooLargeError,
+    exchange,
+)
 from media_assets.request import GenerationRequest
 from media_assets.threads import in_thread
 
@@ -55,7 +57,6 @@ REFUSED = frozenset({400, 401, 402, 403, 404, 413, 415, 422, 429})
 
 _READ_DEADLINE_S = 30.0
 """For one poll, upload step or cancel; such calls are sent again."""
-_LONGEST_RETRY_AFTER_S = 600.0
 _LONGEST_BACKOFF_S = 30.0
 
 
@@ -128,7 +129,7 @@ class Transport:
             return {}
 
         async def send(call: HttpCall) -> HttpReply:
-            reply = await self._send_again(adapter, call, Asked.UPLOAD, None, budget_s=spec.poll_error_budget_s)
+            reply = await self._send_again(adapter, call, Asked.UPLOAD, None, spec)
             if not reply.is_success:
                 refusal = adapter.parse_error(reply, Asked.UPLOAD)
                 refusal.http_status = reply.status
@@ -163,6 +164,7 @@ class Transport:
             RateLimitedError: Refused for now.
             RequestRejectedError: Refused for good.
             UnknownOutcomeError: Sent, and what came of it is not known.
+            OutputLostError: Sent and paid for, and its output is larger than is taken.
             UnexpectedResponseError: Accepted or not, the answer could not be read.
         """
         adapter = self.adapter(request.provider)
@@ -172,7 +174,7 @@ class Transport:
                 call, self._threads, inputs=inputs, scratch=scratch, deadline_s=spec.run_deadline_s, tell=tell
             )
             return adapter.parse(reply, Asked.SUBMIT)
-        return await self._submit_http(adapter, call, ExchangeLimits(deadline_s=spec.post_deadline_s))
+        return await self._submit_http(adapter, call, _may_hold_output(spec, deadline_s=spec.post_deadline_s))
 
     async def _submit_http(self, adapter: Adapter, call: HttpCall, limits: ExchangeLimits) -> Prediction:
         try:
@@ -181,14 +183,16 @@ class Transport:
             message = f"{adapter.name} could not be reached: {error}. Nothing was sent."
             raise ProviderUnavailableError(message, provider=adapter.name) from error
         except ReplyLostError as error:
-            raise _unknown(adapter, str(error)) from error
+            if isinstance(error, ReplyTooLargeError) and error.is_success and adapter.answers_once:
+                raise too_large(adapter, error, None) from error
+            raise unknown(adapter, str(error)) from error
         if reply.is_success:
-            return _read_submitted(adapter, reply)
+            return read_submitted(adapter, reply)
         if reply.status not in REFUSED:
-            unknown = _unknown(adapter, f"it answered with status {reply.status}")
-            unknown.http_status = reply.status
-            raise unknown
-        refusal = _read_refused(adapter, reply, Asked.SUBMIT, None)
+            undecided = unknown(adapter, f"it answered with status {reply.status}")
+            undecided.http_status = reply.status
+            raise undecided
+        refusal = read_refused(adapter, reply, Asked.SUBMIT, None)
         refusal.billed = Billed.NO
         self._close_to(adapter, refusal)
         raise refusal
@@ -211,7 +215,7 @@ class Transport:
         adapter = self.adapter(spec.provider)
 
         async def send(call: HttpCall, asked: Asked, known: Prediction) -> HttpReply:
-            return await self._send_again(adapter, call, asked, known, budget_s=spec.poll_error_budget_s)
+            return await self._send_again(adapter, call, asked, known, spec)
 
         following = Following(
             adapter=adapter, spec=spec, options=self.options, send=send, on_change=on_change, tell=tell
@@ -259,36 +263,42 @@ class Transport:
         return dict(adapter.auth_headers(self._key(adapter)))
 
     async def _send_again(
-        self, adapter: Adapter, call: HttpCall, asked: Asked, known: Prediction | None, *, budget_s: float
+        self, adapter: Adapter, call: HttpCall, asked: Asked, known: Prediction | None, spec: ModelSpec
     ) -> HttpReply:
-        """Send a call that costs nothing until it is answered for good, at most ``budget_s`` seconds."""
+        """Send a call that costs nothing until it is answered for good, within the model's budget for that."""
         retrying = tenacity.AsyncRetrying(
             retry=tenacity.retry_if_exception_type((ProviderUnavailableError, RateLimitedError)),
             wait=self._wait,
             # A wait that would end after the budget is not begun, whatever wait the provider asked for.
-            stop=tenacity.stop_before_delay(budget_s),
+            stop=tenacity.stop_before_delay(spec.poll_error_budget_s),
             reraise=True,
         )
         reply: HttpReply | None = None
         async for attempt in retrying:
             with attempt:
-                reply = await self._send(adapter, call, asked, known)
+                reply = await self._send(adapter, call, asked, known, spec)
         if reply is None:
             message = f"{adapter.name} was not asked"
             raise UnexpectedResponseError(message, provider=adapter.name)
         return reply
 
-    async def _send(self, adapter: Adapter, call: HttpCall, asked: Asked, known: Prediction | None) -> HttpReply:
+    async def _send(
+        self, adapter: Adapter, call: HttpCall, asked: Asked, known: Prediction | None, spec: ModelSpec
+    ) -> HttpReply:
         """Send a call that costs nothing, once; an answer that is not final is raised, to be asked for again."""
+        is_result = asked is Asked.RESULT
+        limits = ExchangeLimits(deadline_s=_READ_DEADLINE_S)
+        if is_result:
+            limits = _may_hold_output(spec, deadline_s=_READ_DEADLINE_S)
         try:
-            reply = await exchange(
-                call, headers=self._headers(adapter, call), limits=ExchangeLimits(deadline_s=_READ_DEADLINE_S)
-            )
+            reply = await exchange(call, headers=self._headers(adapter, call), limits=limits)
         except (NotSentError, ReplyLostError) as error:
-            raise _unanswered(adapter, error, known) from error
+            if isinstance(error, ReplyTooLargeError) and error.is_success and is_result:
+                raise too_large(adapter, error, known) from error
+            raise unanswered(adapter, error, known) from error
         if reply.is_success:
             return reply
-        refusal = _read_refused(adapter, reply, asked, known)
+        refusal = read_refused(adapter, reply, asked, known)
         if isinstance(refusal, RateLimitedError | ProviderUnavailableError):
             raise refusal
         return reply
@@ -312,56 +322,14 @@ def open_transport(endpoints: Endpoints, options: TransportOptions) -> Transport
     return Transport(build_adapters(endpoints), options)
 
 
+def _may_hold_output(spec: ModelSpec, *, deadline_s: float) -> ExchangeLimits:
+    """Return the limits of a call whose reply may be a download of its own."""
+    return ExchangeLimits(deadline_s=deadline_s, body_s=spec.download_deadline_s, max_bytes=MOST_REPLY_BYTES)
+
+
 def _write(target: Path, content: bytes) -> None:
     try:
         target.write_bytes(content)
     except OSError as error:
         message = f"an output that came could not be written: {error.strerror}. Make room before you run again."
         raise StorageError(message, billed=Billed.YES) from error
-
-
-def _unanswered(adapter: Adapter, error: Exception, known: Prediction | None) -> ProviderUnavailableError:
-    """Return the error for a call that costs nothing and had no answer."""
-    if known is None:
-        message = f"{adapter.name} did not answer: {error}. Nothing was bought."
-        return ProviderUnavailableError(message, provider=adapter.name)
-    message = (
-        f"{adapter.name} did not answer when asked about prediction {known.id}: {error}. The prediction is not lost; "
-        "run again to go on with it: that costs nothing more."
-    )
-    return ProviderUnavailableError(
-        message, provider=adapter.name, prediction_id=known.id, rerun=Rerun.RESUME, billed=Billed.UNKNOWN
-    )
-
-
-def _read_submitted(adapter: Adapter, reply: HttpReply) -> Prediction:
-    try:
-        return adapter.parse(reply, Asked.SUBMIT)
-    except MediaAssetsError as error:
-        # It was accepted, so it may have been billed, whatever the adapter made of it.
-        error.billed = Billed.UNKNOWN
-        if isinstance(error, PurchaseError):
-            error.http_status = reply.status
-            if error.prediction_id is not None:
-                known = Prediction(id=error.prediction_id, state=State.UNKNOWN, remote_state="unread")
-                if adapter.status_call(known) is not None:
-                    return known
-        raise
-
-
-def _read_refused(adapter: Adapter, reply: HttpReply, asked: Asked, known: Prediction | None) -> PurchaseError:
-    error = adapter.parse_error(reply, asked, known)
-    error.http_status = reply.status
-    if isinstance(error, RateLimitedError):
-        error.retry_after_s = wait_s(
-            reply.headers, error.retry_after_s, now=datetime.now(UTC), cap_s=_LONGEST_RETRY_AFTER_S
-        )
-    return error
-
-
-def _unknown(adapter: Adapter, reason: str) -> UnknownOutcomeError:
-    message = (
-        f"the submission to {adapter.name} was sent, and {reason}. It may have been accepted and billed, so it is not "
-        "sent again: look for it on the provider's site."
-    )
-    return UnknownOutcomeError(message, provider=adapter.name)

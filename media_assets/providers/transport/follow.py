@@ -11,7 +11,14 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 
 from media_assets.catalog import ModelSpec
-from media_assets.errors import Billed, PredictionTimeoutError, PurchaseError, Rerun, UnknownOutcomeError
+from media_assets.errors import (
+    Billed,
+    OutputLostError,
+    PredictionTimeoutError,
+    PurchaseError,
+    Rerun,
+    UnknownOutcomeError,
+)
 from media_assets.prediction import Prediction, State
 from media_assets.providers.base import Adapter, Asked, HttpCall, HttpReply
 from media_assets.providers.transport.options import TransportOptions
@@ -108,7 +115,10 @@ class Following:
         call = self.adapter.result_call(prediction)
         if call is None:
             return prediction
-        reply = await self.send(call, Asked.RESULT, prediction)
+        try:
+            reply = await self.send(call, Asked.RESULT, prediction)
+        except OutputLostError as lost:
+            return replace(prediction, state=State.FAILED, failure=lost)
         if reply.is_success:
             return self.adapter.parse(reply, Asked.RESULT, prediction)
         failure = self._error(reply, Asked.RESULT, prediction)

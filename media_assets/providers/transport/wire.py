@@ -7,6 +7,7 @@ tells of each stage of a request, and nothing has left only while it has told of
 import asyncio
 import contextlib
 import functools
+import io
 import json
 import re
 import ssl
@@ -20,7 +21,7 @@ import httpx
 from media_assets.errors import ConfigurationError
 from media_assets.providers.base import HttpCall, HttpReply
 from media_assets.providers.transport.quiet import quietly
-from media_assets.providers.transport.reply_body import BodyError, Pace, read_body
+from media_assets.providers.transport.reply_body import BodyError, Pace, TooLargeError, read_body
 from media_assets.providers.transport.stages import Stages
 
 USER_AGENT = "media-assets"
@@ -50,6 +51,15 @@ class ReplyLostError(Exception):
         self.headers = headers or {}
         """The reply's headers, where they came, with names in lower case: the provider's request id may be there."""
 
+    @property
+    def is_success(self) -> bool:
+        """Whether the head of a reply came, and is a 2xx."""
+        return self.status is not None and httpx.codes.is_success(self.status)
+
+
+class ReplyTooLargeError(ReplyLostError):
+    """A reply came, and was given up because its body is larger than is taken."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class ExchangeLimits:
@@ -57,6 +67,9 @@ class ExchangeLimits:
 
     deadline_s: float
     """Seconds for everything, from the look-up of the name to the last byte."""
+    body_s: float = 0.0
+    """Seconds that the body of a 2xx may take from its head on, where that is later than the deadline: whatever it
+    holds is paid for by then."""
     connect_s: float = 10.0
     max_bytes: int = 64_000_000
     floor_bytes_per_s: float = 100.0
@@ -74,16 +87,27 @@ class _Watch:
 
     where: str
     stages: Stages
+    deadline: asyncio.Timeout
     status: int | None = None
     headers: Mapping[str, str] = field(default_factory=dict)
+    late: str = ""
+    """What is said when the deadline passes."""
 
     def failure(self, reason: str, error: Exception | None = None) -> NotSentError | ReplyLostError:
         """Return what a failure means; what nobody told us of counts as sent."""
         unsent = self.stages.connecting or isinstance(error, _NEVER_SENT)
         if unsent and not self.stages.may_have_left:
             return NotSentError(f"{self.where} was not sent: {reason}")
+        kind = ReplyTooLargeError if isinstance(error, TooLargeError) else ReplyLostError
         message = f"{self.where} may have been sent, and no whole reply came: {reason}"
-        return ReplyLostError(message, status=self.status, headers=self.headers)
+        return kind(message, status=self.status, headers=self.headers)
+
+    def wait_for_body(self, seconds: float) -> None:
+        """Give the body some time of its own."""
+        until = asyncio.get_running_loop().time() + seconds
+        if until > (self.deadline.when() or until):
+            self.deadline.reschedule(until)
+            self.late = f"its body did not come within {seconds:g} s"
 
 
 async def exchange(
@@ -113,23 +137,23 @@ async def exchange(
 
     Raises:
         NotSentError: Nothing left this machine.
-        ReplyLostError: Something may have left.
+        ReplyLostError: Something may have left; a ``ReplyTooLargeError`` where a reply came and is too large.
         ConfigurationError: The call cannot be written as HTTP; nothing left.
     """
     request = _Outgoing.of(call, headers, closing=client is None)
     del headers  # some reporters of errors show the variables of every frame, and here is the key
-    watch = _Watch(f"{call.method} to {_host_of(call.url)}", Stages(before_sending))
+    where, late = f"{call.method} to {_host_of(call.url)}", f"the deadline of {limits.deadline_s:g} s has passed"
+    watch = _Watch(where, Stages(before_sending), asyncio.timeout(limits.deadline_s), late=late)
     try:
         with quietly():
             async with (
-                asyncio.timeout(limits.deadline_s),
+                watch.deadline,
                 contextlib.nullcontext(client) if client else fresh_client(verify) as sender,
             ):
                 return await _send(sender, request, limits, watch)
     # Without the cause: it holds the request, with its URL and its key.
     except TimeoutError:
-        reason = f"the deadline of {limits.deadline_s:g} s has passed"
-        raise watch.failure(reason) from None
+        raise watch.failure(watch.late) from None
     except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, OSError, BodyError) as error:
         raise watch.failure(reason_of(error), error) from None
     finally:
@@ -300,7 +324,9 @@ async def _send(client: httpx.AsyncClient, call: _Outgoing, limits: ExchangeLimi
         contextlib.aclosing(read_body(response, pace=pace, max_bytes=limits.max_bytes)) as pieces,
     ):
         watch.status, watch.headers = response.status_code, headers_of(response)
-        body = bytearray()
+        if response.is_success:
+            watch.wait_for_body(limits.body_s)
+        body = io.BytesIO()  # hands its bytes out without another copy, which a bytearray does not
         async for piece in pieces:
-            body += piece
-    return HttpReply(status=watch.status, headers=watch.headers, body=bytes(body))
+            body.write(piece)
+    return HttpReply(status=watch.status, headers=watch.headers, body=body.getvalue())

@@ -344,12 +344,14 @@ def test_a_stage_we_do_not_know_counts_as_sending() -> None:
     asyncio.run(stages.trace("connection.start_tls.started", {}))
     asyncio.run(stages.trace("http4.flush.started", {}))
 
-    assert isinstance(_Watch("POST", stages).failure("x", httpx.ConnectError("x")), ReplyLostError)
+    watch = _Watch("POST", stages, asyncio.Timeout(None))
+    assert isinstance(watch.failure("x", httpx.ConnectError("x")), ReplyLostError)
 
 
 def test_no_word_of_any_stage_counts_as_sending() -> None:
     """A library that stops telling of its stages must not make us send twice either."""
-    assert isinstance(_Watch("POST", Stages()).failure("x", httpx.ReadError("x")), ReplyLostError)
+    watch = _Watch("POST", Stages(), asyncio.Timeout(None))
+    assert isinstance(watch.failure("x", httpx.ReadError("x")), ReplyLostError)
 
 
 def test_a_shared_client_that_has_no_place_has_not_sent() -> None:

@@ -1,0 +1,81 @@
+"""Purchases through the real adapters, from a provider that answers whatever a test wants.
+
+The simulator is as faithful as it can be; this is for what a faithful simulator would not do.
+"""
+
+import asyncio
+import contextlib
+import json
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Any
+
+from media_assets.artifact import ArtifactStore
+from media_assets.catalog import ModelSpec
+from media_assets.errors import MediaAssetsError
+from media_assets.ledger import Ledger, open_ledger
+from media_assets.prompt import Scalar
+from media_assets.providers.endpoints import Endpoints
+from media_assets.providers.transport import Transport, TransportOptions, open_transport
+from media_assets_tests.conformance.our_requests import drafted
+from media_assets_tests.providers.buying import Bought, attempts_of, buying
+from media_assets_tests.providers.transport.raw_server import Connection, RawServer, Received
+
+FAST = TransportOptions(
+    keys={"replicate": "r8_x", "fal": "id:secret", "openai": "sk-x", "elevenlabs": "sk_x"},
+    poll_first_s=0.005,
+    poll_longest_s=0.02,
+    backoff_first_s=0.005,
+    deadline_grace_s=0.1,
+    not_found_grace_s=0.1,
+)
+"""Waits as short as the options allow; nothing is skipped."""
+
+Answer = Callable[[Connection, Received], None]
+"""Answers one request, with whatever it likes to send."""
+
+
+def answer_json(connection: Connection, document: Mapping[str, Any], *, status: str = "200 OK", **headers: str) -> None:
+    """Send a document; ``_`` in the name of a header is a hyphen."""
+    lines = {"Content-Type": "application/json", **{name.replace("_", "-"): text for name, text in headers.items()}}
+    head = "".join(f"{name}: {text}\r\n" for name, text in lines.items())
+    connection.reply(json.dumps(dict(document)).encode(), status=status, headers=head)
+
+
+@dataclass(frozen=True)
+class Scripted:
+    """A provider that follows a script, and a home to buy for."""
+
+    home: Path
+    ledger: Ledger
+    transport: Transport
+    server: RawServer
+
+    def buy(self, spec: ModelSpec, *, take: int = 0, params: Mapping[str, Scalar] | None = None) -> Bought:
+        """Buy one picture or voice; an error is in what is returned."""
+        request = replace(drafted(spec, params).request, take=take)
+        before = self.posts()
+        error: MediaAssetsError | None = None
+        store = ArtifactStore(self.home / "artifacts")
+        try:
+            asyncio.run(buying(self.ledger, store, self.transport, spec, request))
+        except MediaAssetsError as raised:
+            error = raised
+        row = self.ledger.purchases.get(request.key)
+        assert row is not None
+        posts = self.posts() - before
+        return Bought(row=row, attempts=attempts_of(self.ledger, request), error=error, posts=posts, accepted=posts)
+
+    def posts(self) -> int:
+        """Return how many submissions were sent."""
+        return sum(one.method == "POST" and "cancel" not in one.path for one in self.server.requests)
+
+
+@contextlib.contextmanager
+def scripted(home: Path, answer: Answer, *, options: TransportOptions = FAST) -> Iterator[Scripted]:
+    """Start a provider of all four APIs that answers so, and open a home."""
+    with RawServer(lambda connection: answer(connection, connection.read_request())) as server:
+        endpoints = Endpoints(**{field.name: server.url for field in fields(Endpoints)})
+        with open_ledger(home) as ledger, contextlib.closing(open_transport(endpoints, options)) as transport:
+            yield Scripted(home, ledger, transport, server)
