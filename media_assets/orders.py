@@ -53,9 +53,14 @@ class Order:
     tell: Callable[[float], None] = field(default=_tell_nobody)
     """Called with the fraction done, from any thread."""
 
-    def settlement(self, prediction: Prediction) -> Settlement:
-        """Return what a final prediction cost, by our table and by what the provider reported."""
-        if not self._is_billed(prediction):
+    def settlement(self, prediction: Prediction, *, last_word: bool = False) -> Settlement:
+        """Return what a final prediction cost, by our table and by what the provider reported.
+
+        Args:
+            prediction: How it ended.
+            last_word: Whether nothing more can be asked of it; then what may be billed is counted as billed.
+        """
+        if not self._is_billed(prediction, last_word=last_word):
             return Settlement(reported=prediction.reported)
         try:
             priced = cost(
@@ -68,13 +73,15 @@ class Order:
             cost_micro_usd=to_micro_usd(priced.usd), reported=prediction.reported, price_from=priced.price_from
         )
 
-    def _is_billed(self, prediction: Prediction) -> bool:
+    def _is_billed(self, prediction: Prediction, *, last_word: bool) -> bool:
         failure = prediction.failure
         if failure is None or isinstance(failure, OutputLostError):
             return prediction.state is State.SUCCEEDED or failure is not None
         if failure.billed is Billed.NO:
             return False
         if failure.billed is Billed.YES and "compute_s" not in prediction.reported:
+            return True
+        if failure.billed is Billed.UNKNOWN and last_word:
             return True
         # That it computed says only for some models that it is charged for; for the others, and where the provider
         # leaves it open, the model's own rule decides.

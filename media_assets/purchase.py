@@ -259,7 +259,7 @@ class Purchasing:
             if self._transport.can_ask(order.request.provider, prediction):
                 return
             if not is_done(prediction):
-                await self._record_end(claim, prediction, order.settlement(prediction), work)
+                await self._record_end(claim, prediction, order.settlement(prediction, last_word=True), work)
             crash_point("settled")
             await self._store_output(claim, order, prediction, work)
 

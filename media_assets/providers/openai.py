@@ -97,7 +97,7 @@ class OpenAIAdapter(SynchronousAdapter):
         if not isinstance(document, dict):
             raise self.not_sound(reply)
         if isinstance(document.get("error"), dict):
-            return self.failed(reply, _refusal_of(document["error"]))
+            return self.failed(reply, _refusal_of(document["error"]), _image_usage(document.get("usage")))
         if not isinstance(document.get("data", []), list | None):
             raise self.unreadable(reply, f"its data is {type(document['data']).__name__}, not a list")
         return self.finished(reply, self._pictures(reply, document.get("data")), _image_usage(document.get("usage")))

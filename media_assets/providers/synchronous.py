@@ -138,19 +138,25 @@ class SynchronousAdapter(Adapter):
         return Prediction(id=found, state=State.FAILED, failure=failure, reported=reported)
 
     def failed(self, reply: HttpReply, refusal: Refusal, reported: Mapping[str, Decimal] | None = None) -> Prediction:
-        """Return the prediction of a 2xx whose body reports a failure: work had begun, so it may be billed."""
+        """Return the prediction of a 2xx whose body reports a failure: work had begun, so it may be billed.
+
+        Where it says what was used, it is billed by that, which may be nothing; else nobody knows, and it is counted
+        (`docs/decisions/0011`).
+        """
         found = reply_id(reply, self.id_headers)
+        used = dict(reported or {})
         is_moderation = self.meaning_of(refusal) is ContentRejectedError
         advice = ADVICE[ContentRejectedError] if is_moderation else "look at the account's usage before buying it again"
         kind = ContentRejectedError if is_moderation else PredictionFailedError
+        counted = "what it says it used is billed" if used else "it may be billed, and is counted as billed"
         failure = kind(
-            self._told(reply, refusal, advice),
+            self._told(reply, refusal, f"{counted}; {advice}"),
             provider=self.name,
             prediction_id=found,
-            billed=Billed.UNKNOWN,
+            billed=Billed.YES if used else Billed.UNKNOWN,
             rerun=Rerun.ASK,
         )
-        return Prediction(id=found, state=State.FAILED, failure=failure, reported=dict(reported or {}))
+        return Prediction(id=found, state=State.FAILED, failure=failure, reported=used)
 
     def unreadable(self, reply: HttpReply, reason: str) -> UnexpectedResponseError:
         """Return the error for a 2xx that cannot be read: perhaps billed, and nowhere to be fetched again."""

@@ -138,11 +138,11 @@ def test_a_stream_without_usage_keeps_its_sound() -> None:
     ],
     ids=["server", "event", "text", "moderation"],
 )
-@pytest.mark.parametrize("finish", ["", event(DONE)], ids=["cut", "done"])
-def test_an_error_inside_a_stream_may_be_billed(error_event: Any, expected: type, finish: str) -> None:
+@pytest.mark.parametrize(("finish", "billed"), [("", Billed.UNKNOWN), (event(DONE), Billed.YES)], ids=["cut", "done"])
+def test_an_error_inside_a_stream_may_be_billed(error_event: Any, expected: type, finish: str, billed: Billed) -> None:
     prediction = parsed(sse(event(delta(MP3)) + event(error_event) + finish))
 
     assert (prediction.id, prediction.state, prediction.outputs) == ("req_1", State.FAILED, ())
     assert type(prediction.failure) is expected
     assert prediction.failure is not None
-    assert prediction.failure.billed is Billed.UNKNOWN
+    assert prediction.failure.billed is billed
