@@ -90,8 +90,9 @@ class Settings(BaseSettings):
 
     replicate_concurrency: Places = 20
     """Predictions open at Replicate at once, in all processes of this ledger."""
-    fal_concurrency: Places = 20
-    """Predictions open at fal at once; more than the account's own limit wait in fal's queue, free of charge."""
+    fal_concurrency: Places = 4
+    """Predictions open at fal at once: a new account runs 2, and 2 wait in fal's queue, free of charge. Raise it with
+    the account's own limit; what waits longer than its model's ``queue_deadline_s`` is given up."""
     openai_concurrency: Places = 5
     """Calls open at OpenAI at once."""
     elevenlabs_concurrency: Places = 2

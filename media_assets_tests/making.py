@@ -22,7 +22,7 @@ from media_assets.orders import Order, Purchased
 from media_assets.plan import Planner
 from media_assets.prediction import Prediction
 from media_assets.prompt import Prompt, Step
-from media_assets.providers.base import Adapter, Asked, LocalArguments, LocalCall, LocalReply
+from media_assets.providers.base import Adapter, Asked, Deadlines, LocalArguments, LocalCall, LocalReply
 from media_assets.providers.local import LocalAdapter
 from media_assets.providers.registry import build_adapters
 from media_assets.providers.transport import Transport
@@ -73,8 +73,8 @@ class OwnProvider(Adapter):
     submits: Counter[str] = field(default_factory=Counter)
     """How often each endpoint was called."""
 
-    def submit_call(self, request: GenerationRequest, *, inputs: Mapping[str, str], run_deadline_s: float) -> LocalCall:
-        made_by = LocalAdapter().submit_call(request, inputs=inputs, run_deadline_s=run_deadline_s).function
+    def submit_call(self, request: GenerationRequest, *, inputs: Mapping[str, str], deadlines: Deadlines) -> LocalCall:
+        made_by = LocalAdapter().submit_call(request, inputs=inputs, deadlines=deadlines).function
 
         def call(arguments: LocalArguments) -> LocalReply:
             self.submits[request.endpoint] += 1

@@ -14,6 +14,7 @@ from media_assets.catalog.lengths import length_of
 from media_assets.catalog.reading import KNOWN_PROVIDERS
 from media_assets.errors import UnknownModelError
 from media_assets.prompt import Scalar, Step
+from media_assets.providers.base import Deadlines
 from media_assets.providers.local import LocalAdapter
 from media_assets.request import GenerationRequest
 
@@ -169,7 +170,7 @@ def test_every_local_model_can_be_called() -> None:
             request = GenerationRequest(
                 step=spec.step, provider="local", model=spec.id, endpoint=spec.endpoint, version="1", params={}
             )
-            assert LocalAdapter().submit_call(request, inputs={}, run_deadline_s=1)
+            assert LocalAdapter().submit_call(request, inputs={}, deadlines=Deadlines(queue_s=1, run_s=1))
 
 
 @pytest.mark.parametrize("step", Step)

@@ -140,6 +140,22 @@ def test_a_model_that_is_too_slow_is_gone_round(market: Market, fault: str) -> N
     assert market.requests() == asked
 
 
+def test_a_queue_longer_than_a_run_is_waited_in(tmp_path: Path) -> None:
+    """The deadline that fal is told is one to start by: a short run is no reason to leave a long queue."""
+    short = hurried("fal:flux-dev", run_deadline_s=0.4, queue_deadline_s=20)
+    prompts = [_picture("fal:flux-dev", key=f"film-{take}", take=take) for take in range(3)]
+    with open_market(tmp_path / "home", latency_s={"fal": (0.5, 0.5)}, at_once={"fal": 1}) as market:
+        with market.studio(models=[short]) as studio:
+
+            async def all_of_them() -> list[Film]:
+                return await asyncio.gather(*map(studio.attempt, prompts))
+
+            films = asyncio.run(all_of_them())
+
+        assert [film.error for film in films] == [None] * 3
+        assert market.posts() == 3
+
+
 @pytest.mark.parametrize("fault", ["exec_and_drop", "exec_and_500", "2xx_garbage"])
 def test_a_paid_model_does_not_follow_an_unknown_outcome(market: Market, fault: str) -> None:
     """The first may have been billed: buying another is a person's decision, so the film is held."""

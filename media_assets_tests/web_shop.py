@@ -32,7 +32,7 @@ from media_assets.ledger import Ledger, open_ledger
 from media_assets.ledger.rows import PurchaseRow
 from media_assets.orders import Order, Purchased
 from media_assets.prediction import Output, Prediction, State
-from media_assets.providers.base import Adapter, Asked, HttpCall, HttpReply
+from media_assets.providers.base import Adapter, Asked, Deadlines, HttpCall, HttpReply
 from media_assets.providers.transport import Transport, TransportOptions
 from media_assets.purchase import Purchasing
 from media_assets.request import GenerationRequest
@@ -76,7 +76,7 @@ class WebAdapter(Adapter):
     def auth_headers(self, api_key: str) -> Mapping[str, str]:
         return {"Authorization": f"Bearer {api_key}"}
 
-    def submit_call(self, request: GenerationRequest, *, inputs: Mapping[str, str], run_deadline_s: float) -> HttpCall:
+    def submit_call(self, request: GenerationRequest, *, inputs: Mapping[str, str], deadlines: Deadlines) -> HttpCall:
         return HttpCall(method="POST", url=f"{self.base}/submit", json_body={**request.params, **inputs})
 
     def status_call(self, prediction: Prediction) -> HttpCall | None:

@@ -49,7 +49,7 @@ class ModelSpec(Entry):
     run_deadline_s: Seconds
     """Seconds of running after which the work is given up; sent to the provider where it can be told."""
     queue_deadline_s: Seconds = 900
-    """Seconds a prediction may wait for its turn."""
+    """Seconds a prediction may wait for its turn; sent to the provider where it can be told."""
     post_deadline_s: Seconds = 60
     """Seconds the reply to the submit may take; a provider that answers at once needs as long as the work. Once a 2xx
     has begun to come, it has ``download_deadline_s`` more, for it may hold the output."""

@@ -13,6 +13,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any, ClassVar
 
+from media_assets.catalog import ModelSpec
 from media_assets.errors import PurchaseError, UnexpectedResponseError
 from media_assets.media.work import Work
 from media_assets.prediction import Prediction
@@ -88,6 +89,21 @@ class HttpReply:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Deadlines:
+    """How long a provider is asked to keep at it, as far as it can be asked."""
+
+    queue_s: float
+    """Seconds after which work that has not begun need not be begun any more."""
+    run_s: float
+    """Seconds after which work that runs is to be given up."""
+
+    @classmethod
+    def of(cls, spec: ModelSpec) -> "Deadlines":
+        """Return the deadlines of a model."""
+        return cls(queue_s=spec.queue_deadline_s, run_s=spec.run_deadline_s)
+
+
+@dataclass(frozen=True, kw_only=True)
 class InputFile:
     """A file that a request builds on, as it is sent to a provider."""
 
@@ -156,14 +172,14 @@ class Adapter(ABC):
 
     @abstractmethod
     def submit_call(
-        self, request: GenerationRequest, *, inputs: Mapping[str, str], run_deadline_s: float
+        self, request: GenerationRequest, *, inputs: Mapping[str, str], deadlines: Deadlines
     ) -> HttpCall | LocalCall:
         """Return the call that starts the work. **Costs money**: sending it is the purchase.
 
         Args:
             request: What to ask for. A parameter named ``a.b`` is the field ``b`` of the object ``a``.
             inputs: URL or ``data:`` URI of each input file, by the model's own parameter name.
-            run_deadline_s: Seconds after which the provider is asked to give up, where it can be asked.
+            deadlines: When the provider is asked to give up, where it can be asked.
         """
 
     @abstractmethod

@@ -21,7 +21,7 @@ from media_assets.errors import (
 )
 from media_assets.prediction import Output, Prediction
 from media_assets.prompt import Scalar
-from media_assets.providers.base import Asked, HttpCall, HttpReply
+from media_assets.providers.base import Asked, Deadlines, HttpCall, HttpReply
 from media_assets.providers.params import nested
 from media_assets.providers.refusals import Refusal, text_of
 from media_assets.providers.synchronous import SynchronousAdapter, amount_of, is_sound
@@ -68,13 +68,13 @@ class ElevenLabsAdapter(SynchronousAdapter):
     def auth_headers(self, api_key: str) -> Mapping[str, str]:
         return {"xi-api-key": api_key}
 
-    def submit_call(self, request: GenerationRequest, *, inputs: Mapping[str, str], run_deadline_s: float) -> HttpCall:
+    def submit_call(self, request: GenerationRequest, *, inputs: Mapping[str, str], deadlines: Deadlines) -> HttpCall:
         """Return the one call there is. **Costs money**; ElevenLabs cannot be told a deadline.
 
         Raises:
             RequestRejectedError: The endpoint's address cannot be made of the parameters; nothing was sent.
         """
-        del run_deadline_s
+        del deadlines
         path, left = self._address(request.endpoint, request.params)
         body = nested({**left, **inputs}) | {"model_id": request.version}
         return HttpCall(method="POST", url=f"{self._base_url}/{path}", json_body=body)

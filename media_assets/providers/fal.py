@@ -19,7 +19,7 @@ from media_assets.errors import (
     RequestRejectedError,
 )
 from media_assets.prediction import Output, Prediction, State
-from media_assets.providers.base import Asked, HttpCall, HttpReply, InputFile
+from media_assets.providers.base import Asked, Deadlines, HttpCall, HttpReply, InputFile
 from media_assets.providers.fal_errors import FalErrors
 from media_assets.providers.outputs import outputs_of
 from media_assets.providers.params import nested
@@ -69,10 +69,12 @@ class FalAdapter(FalErrors):
     def auth_headers(self, api_key: str) -> Mapping[str, str]:
         return {"Authorization": f"Key {api_key}"}
 
-    def submit_call(self, request: GenerationRequest, *, inputs: Mapping[str, str], run_deadline_s: float) -> HttpCall:
+    def submit_call(self, request: GenerationRequest, *, inputs: Mapping[str, str], deadlines: Deadlines) -> HttpCall:
         """Return the call that puts a request into fal's queue. **Costs money** once it succeeds.
 
-        The deadline is one to *start* by: fal cannot be told one for the run. fal's own retries and its fall-back to
+        ``X-Fal-Request-Timeout`` is a deadline to *start* by (documentation and Python client, where it is called
+        ``start_timeout``, 2026-11-22): what waits longer fails, free. fal cannot be told one for the run. fal's own
+        retries and its fall-back to
         another provider's model are turned off: what ran is what was asked for, once.
 
         Raises:
@@ -89,7 +91,7 @@ class FalAdapter(FalErrors):
             url=f"{self._queue_url}/{request.endpoint}",
             json_body=nested({**request.params, **inputs}),
             headers={
-                "X-Fal-Request-Timeout": str(float(run_deadline_s)),
+                "X-Fal-Request-Timeout": str(float(deadlines.queue_s)),
                 "X-Fal-No-Retry": "1",
                 "x-app-fal-disable-fallback": "true",
             },

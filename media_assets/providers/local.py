@@ -11,7 +11,7 @@ from media_assets.errors import UnexpectedResponseError
 from media_assets.media import animate, draw, merge, speak
 from media_assets.prediction import Output, Prediction, State
 from media_assets.prompt import Fit
-from media_assets.providers.base import Adapter, Asked, LocalArguments, LocalCall, LocalReply
+from media_assets.providers.base import Adapter, Asked, Deadlines, LocalArguments, LocalCall, LocalReply
 from media_assets.request import GenerationRequest
 
 
@@ -93,9 +93,9 @@ class LocalAdapter(Adapter):
 
     name = "local"
 
-    def submit_call(self, request: GenerationRequest, *, inputs: Mapping[str, str], run_deadline_s: float) -> LocalCall:
+    def submit_call(self, request: GenerationRequest, *, inputs: Mapping[str, str], deadlines: Deadlines) -> LocalCall:
         """Return the call of the model. Free: it reads its inputs where they are."""
-        del inputs, run_deadline_s
+        del inputs, deadlines
         function, extension = _MODELS[request.endpoint]
         return LocalCall(function=partial(_call_as, extension, function), params=request.params)
 

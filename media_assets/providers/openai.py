@@ -17,7 +17,7 @@ from media_assets.errors import (
     UnexpectedResponseError,
 )
 from media_assets.prediction import Output, Prediction
-from media_assets.providers.base import Asked, HttpCall, HttpReply
+from media_assets.providers.base import Asked, Deadlines, HttpCall, HttpReply
 from media_assets.providers.outputs import outputs_of
 from media_assets.providers.params import nested
 from media_assets.providers.refusals import REFUSED, Refusal, text_of
@@ -58,9 +58,9 @@ class OpenAIAdapter(SynchronousAdapter):
     def auth_headers(self, api_key: str) -> Mapping[str, str]:
         return {"Authorization": f"Bearer {api_key}"}
 
-    def submit_call(self, request: GenerationRequest, *, inputs: Mapping[str, str], run_deadline_s: float) -> HttpCall:
+    def submit_call(self, request: GenerationRequest, *, inputs: Mapping[str, str], deadlines: Deadlines) -> HttpCall:
         """Return the one call there is. **Costs money**; OpenAI cannot be told a deadline."""
-        del run_deadline_s
+        del deadlines
         body = nested({**request.params, **inputs}) | {"model": request.version}
         return HttpCall(method="POST", url=f"{self._base_url}/{request.endpoint}", json_body=body)
 

@@ -22,7 +22,7 @@ from media_assets.errors import (
     UnexpectedResponseError,
 )
 from media_assets.prediction import Output, Prediction, State
-from media_assets.providers.base import Asked, HttpCall, HttpReply, InputFile, Part
+from media_assets.providers.base import Asked, Deadlines, HttpCall, HttpReply, InputFile, Part
 from media_assets.providers.outputs import outputs_of
 from media_assets.providers.params import nested
 from media_assets.providers.polled import PolledAdapter, id_of, quantities, quantity_of, state_word
@@ -75,7 +75,7 @@ class ReplicateAdapter(PolledAdapter):
     def auth_headers(self, api_key: str) -> Mapping[str, str]:
         return {"Authorization": f"Bearer {api_key}"}
 
-    def submit_call(self, request: GenerationRequest, *, inputs: Mapping[str, str], run_deadline_s: float) -> HttpCall:
+    def submit_call(self, request: GenerationRequest, *, inputs: Mapping[str, str], deadlines: Deadlines) -> HttpCall:
         """Return the call that creates a prediction. **Costs money**.
 
         The deadline is counted from creation, in whole seconds, and 5 s is the least that Replicate takes.
@@ -94,7 +94,7 @@ class ReplicateAdapter(PolledAdapter):
         else:
             reason = f"the version {request.version!r} is neither 64 hex digits nor {OFFICIAL!r}"
             raise self._not_sent(reason)
-        cancel_after_s = max(int(run_deadline_s), _SHORTEST_DEADLINE_S)
+        cancel_after_s = max(int(deadlines.run_s), _SHORTEST_DEADLINE_S)
         headers = {"Cancel-After": f"{cancel_after_s}s"}
         return HttpCall(method="POST", url=f"{self._base_url}/{path}", json_body=body, headers=headers)
 

@@ -5,7 +5,7 @@ from typing import Any
 
 from media_assets.catalog import ModelSpec, load_catalog
 from media_assets.prompt import Prompt, Scalar, Step
-from media_assets.providers.base import Adapter, HttpCall
+from media_assets.providers.base import Adapter, Deadlines, HttpCall
 from media_assets.providers.endpoints import Endpoints
 from media_assets.providers.registry import build_adapters
 from media_assets.request import GenerationRequest
@@ -54,6 +54,6 @@ def requests_of(spec: ModelSpec) -> Iterator[GenerationRequest]:
 def call_of(adapter: Adapter, spec: ModelSpec, request: GenerationRequest, picture_url: str) -> HttpCall:
     """Return the call that submits a request; every input file is the same picture."""
     inputs = {spec.roles[ref.role]: picture_url for ref in request.inputs}
-    call = adapter.submit_call(request, inputs=inputs, run_deadline_s=spec.run_deadline_s)
+    call = adapter.submit_call(request, inputs=inputs, deadlines=Deadlines.of(spec))
     assert isinstance(call, HttpCall)
     return call

@@ -74,7 +74,7 @@ def test_a_failure_in_the_status_and_in_the_result(
 ) -> None:
     fail(fault)
     known = queue.submit()
-    queue.simulator.world.clock.advance(600)
+    queue.simulator.world.clock.advance(SCHNELL.queue_deadline_s)
 
     assert queue.ask(Asked.STATUS, known)[1].get("error_type") == error_type
     assert queue.ask(Asked.RESULT, known)[0] == status

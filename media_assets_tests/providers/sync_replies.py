@@ -6,11 +6,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from media_assets.prompt import Scalar, Step
-from media_assets.providers.base import HttpReply
+from media_assets.providers.base import Deadlines, HttpReply
 from media_assets.request import GenerationRequest
 
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(range(256))
 MP3 = b"\xff\xfb\x90\x64" + bytes(range(255, -1, -1)) * 4
+DEADLINES = Deadlines(queue_s=900, run_s=60)
 CANARIES = (
     "sk-proj-canary0123456789abcdefghij",
     "sk_canary0123456789abcdefghijklmnopqrstuv",

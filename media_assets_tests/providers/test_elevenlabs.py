@@ -18,6 +18,7 @@ from media_assets.prompt import Scalar
 from media_assets.providers.base import Asked, HttpCall, HttpReply
 from media_assets.providers.elevenlabs import ElevenLabsAdapter
 from media_assets_tests.providers.sync_replies import (
+    DEADLINES,
     MP3,
     TIMESTAMPS,
     elevenlabs_error,
@@ -42,7 +43,7 @@ def call_of(
     params: dict[str, Scalar], endpoint: str = ENDPOINT, base_url: str = "https://api.elevenlabs.io"
 ) -> HttpCall:
     request = request_to("elevenlabs", endpoint, version="eleven_multilingual_v2", params=params)
-    return ElevenLabsAdapter(base_url).submit_call(request, inputs={}, run_deadline_s=60)
+    return ElevenLabsAdapter(base_url).submit_call(request, inputs={}, deadlines=DEADLINES)
 
 
 def parsed(reply: HttpReply) -> Prediction:

@@ -17,7 +17,7 @@ from media_assets.errors import (
 )
 from media_assets.prediction import Prediction, State
 from media_assets.prompt import Scalar, Step
-from media_assets.providers.base import Asked, HttpCall, InputFile
+from media_assets.providers.base import Asked, Deadlines, HttpCall, InputFile
 from media_assets.providers.fal import FalAdapter
 from media_assets_tests.providers.polled_replies import (
     COMPLETED,
@@ -30,7 +30,7 @@ from media_assets_tests.providers.polled_replies import (
     SUBMITTED,
     TIMED_OUT,
 )
-from media_assets_tests.providers.sync_replies import reply_of, request_to
+from media_assets_tests.providers.sync_replies import DEADLINES, reply_of, request_to
 
 ADAPTER = FalAdapter()
 KNOWN = Prediction(id=FAL_ID, state=State.RUNNING, remote_state="IN_PROGRESS", urls=FAL_URLS)
@@ -45,11 +45,11 @@ def call_for(
     *,
     params: dict[str, Scalar] | None = None,
     inputs: dict[str, str] | None = None,
-    run_deadline_s: float = 60.0,
+    deadlines: Deadlines = DEADLINES,
     adapter: FalAdapter = ADAPTER,
 ) -> HttpCall:
     request = request_to("fal", endpoint, version=endpoint, params=params or {"prompt": "x"}, step=Step.IMAGE)
-    return adapter.submit_call(request, inputs=inputs or {}, run_deadline_s=run_deadline_s)
+    return adapter.submit_call(request, inputs=inputs or {}, deadlines=deadlines)
 
 
 def submitted(body: Any, adapter: FalAdapter = ADAPTER) -> Prediction:
@@ -71,9 +71,10 @@ def test_the_models_input_is_the_whole_body() -> None:
     }
 
 
-def test_retries_and_fallbacks_of_fals_own_are_turned_off() -> None:
-    assert call_for(run_deadline_s=180).headers == {
-        "X-Fal-Request-Timeout": "180.0",
+def test_fal_is_told_by_when_to_start_and_to_try_once() -> None:
+    """Its one deadline is for the wait in the queue; a model that runs longer than it waits is no fault."""
+    assert call_for(deadlines=Deadlines(queue_s=900, run_s=60)).headers == {
+        "X-Fal-Request-Timeout": "900.0",
         "X-Fal-No-Retry": "1",
         "x-app-fal-disable-fallback": "true",
     }

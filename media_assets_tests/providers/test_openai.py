@@ -16,6 +16,7 @@ from media_assets.prompt import Scalar, Step
 from media_assets.providers.base import Asked, HttpReply
 from media_assets.providers.openai import OpenAIAdapter
 from media_assets_tests.providers.sync_replies import (
+    DEADLINES,
     IMAGES,
     MP3,
     PNG,
@@ -49,7 +50,7 @@ def test_the_request_is_the_parameters_and_the_model(base_url: str, url: str) ->
     params: dict[str, Scalar] = {"prompt": "a lighthouse", "n": 1, "size": "1024x1024", "model": "something else"}
     request = request_to("openai", "images/generations", version="gpt-image-2", params=params, step=Step.IMAGE)
 
-    call = OpenAIAdapter(base_url=base_url).submit_call(request, inputs={}, run_deadline_s=60)
+    call = OpenAIAdapter(base_url=base_url).submit_call(request, inputs={}, deadlines=DEADLINES)
 
     assert (call.method, call.url) == ("POST", url)
     assert call.json_body == {"prompt": "a lighthouse", "n": 1, "size": "1024x1024", "model": "gpt-image-2"}
@@ -61,7 +62,7 @@ def test_dotted_parameters_become_objects_and_inputs_are_merged() -> None:
     params = {"input": "Hello.", "voice.id": "voice_1", "stream_format": "sse"}
     request = request_to("openai", "audio/speech", version="gpt-4o-mini-tts", params=params)
 
-    call = ADAPTER.submit_call(request, inputs={"image_ref": "data:image/png;base64,AA=="}, run_deadline_s=60)
+    call = ADAPTER.submit_call(request, inputs={"image_ref": "data:image/png;base64,AA=="}, deadlines=DEADLINES)
 
     assert call.json_body == {
         "input": "Hello.",

@@ -18,7 +18,7 @@ from media_assets.errors import (
 )
 from media_assets.prediction import Output, Prediction, State
 from media_assets.prompt import Scalar, Step
-from media_assets.providers.base import Asked, HttpCall, HttpReply, InputFile, Part
+from media_assets.providers.base import Asked, Deadlines, HttpCall, HttpReply, InputFile, Part
 from media_assets.providers.replicate import ReplicateAdapter
 from media_assets_tests.providers.polled_replies import (
     ABORTED,
@@ -36,7 +36,7 @@ from media_assets_tests.providers.polled_replies import (
     SUCCEEDED,
     VERSION,
 )
-from media_assets_tests.providers.sync_replies import reply_of, request_to
+from media_assets_tests.providers.sync_replies import DEADLINES, reply_of, request_to
 
 ADAPTER = ReplicateAdapter()
 KNOWN = Prediction(id=ID, state=State.RUNNING)
@@ -49,11 +49,11 @@ def call_for(
     *,
     params: dict[str, Scalar] | None = None,
     inputs: dict[str, str] | None = None,
-    run_deadline_s: float = 60.0,
+    deadlines: Deadlines = DEADLINES,
     adapter: ReplicateAdapter = ADAPTER,
 ) -> HttpCall:
     request = request_to("replicate", endpoint, version=version, params=params or {"prompt": "x"}, step=Step.IMAGE)
-    return adapter.submit_call(request, inputs=inputs or {}, run_deadline_s=run_deadline_s)
+    return adapter.submit_call(request, inputs=inputs or {}, deadlines=deadlines)
 
 
 def parsed(body: Any, asked: Asked = Asked.STATUS, prediction: Prediction | None = KNOWN) -> Prediction:
@@ -93,7 +93,7 @@ def test_input_files_are_parameters_and_names_with_dots_are_objects() -> None:
     ("deadline_s", "header"), [(60, "60s"), (180.0, "180s"), (90.9, "90s"), (5, "5s"), (4.99, "5s"), (0.1, "5s")]
 )
 def test_the_deadline_is_sent_in_whole_seconds_and_never_for_longer_than_asked(deadline_s: float, header: str) -> None:
-    assert call_for(run_deadline_s=deadline_s).headers["Cancel-After"] == header
+    assert call_for(deadlines=Deadlines(queue_s=900, run_s=deadline_s)).headers["Cancel-After"] == header
 
 
 @pytest.mark.parametrize(

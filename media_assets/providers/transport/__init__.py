@@ -28,7 +28,7 @@ from media_assets.errors import (
 )
 from media_assets.ledger.admission import Limits
 from media_assets.prediction import Prediction
-from media_assets.providers.base import MOST_REPLY_BYTES, Adapter, Asked, HttpCall, HttpReply, LocalCall
+from media_assets.providers.base import MOST_REPLY_BYTES, Adapter, Asked, Deadlines, HttpCall, HttpReply, LocalCall
 from media_assets.providers.endpoints import Endpoints
 from media_assets.providers.keys import key_problem
 from media_assets.providers.registry import build_adapters
@@ -168,7 +168,7 @@ class Transport:
             UnexpectedResponseError: Accepted or not, the answer could not be read.
         """
         adapter = self.adapter(request.provider)
-        call = adapter.submit_call(request, inputs=references, run_deadline_s=spec.run_deadline_s)
+        call = adapter.submit_call(request, inputs=references, deadlines=Deadlines.of(spec))
         if isinstance(call, LocalCall):
             reply = await run_local_call(
                 call, self._threads, inputs=inputs, scratch=scratch, deadline_s=spec.run_deadline_s, tell=tell

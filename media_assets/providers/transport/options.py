@@ -8,8 +8,10 @@ from media_assets.ledger.admission import Limits
 DEFAULT_LIMITS: Mapping[str, Limits] = {
     # 600 creates a minute (Replicate's documentation, read 2026-11-22).
     "replicate": Limits(concurrency=20, per_minute=500),
-    # A new account runs 2 at once and more wait in fal's queue, free of charge (fal's documentation, 2026-11-22).
-    "fal": Limits(concurrency=20),
+    # A new account runs 2 at once, up to 40 by its level, and more wait in fal's queue, free of charge (fal's
+    # documentation, 2026-11-22). Two that wait keep both places busy between our questions, and wait no longer than one
+    # run: with 20, the last would pass its deadline to start.
+    "fal": Limits(concurrency=4),
     "openai": Limits(concurrency=5),
     # Concurrency by plan, 2 on the free one to 15 (third-party figures, not verified, 2026-11-22).
     "elevenlabs": Limits(concurrency=2),
