@@ -73,6 +73,15 @@ class Order:
             cost_micro_usd=to_micro_usd(priced.usd), reported=prediction.reported, price_from=priced.price_from
         )
 
+    def overrun(self, settlement: Settlement) -> tuple[str, ...]:
+        """Say that a purchase was billed above its worst case; empty where it was not."""
+        cost_usd, worst_usd = (
+            from_micro_usd(amount) for amount in (settlement.cost_micro_usd, to_micro_usd(self.estimate_usd))
+        )
+        if cost_usd <= worst_usd:
+            return ()
+        return (f"billed at {cost_usd} USD, above its worst case of {worst_usd} USD: check its price",)
+
     def _is_billed(self, prediction: Prediction, *, last_word: bool) -> bool:
         failure = prediction.failure
         if failure is None or isinstance(failure, OutputLostError):

@@ -109,7 +109,8 @@ def cost(
         spec: The model.
         request: What was asked of it.
         reported: What the provider says it used: ``compute_s``, and tokens by their kind. What is missing, or is no
-            amount, counts as its worst case.
+            amount, counts as its worst case. ``billable_units`` count where the price says what one costs, and where
+            they come to more than all else.
         today: The day of the purchase.
         assume_usd: USD for one purchase of a model without a price.
 
@@ -123,10 +124,11 @@ def cost(
 
     def used(part: PricePart, bounds: "_Bounds") -> Decimal:
         name = part.of if part.per is Meter.TOKEN else str(part.per) if part.per is Meter.COMPUTE_S else None
-        amount = reported.get(name) if name is not None else None
-        return amount if amount is not None and amount.is_finite() and amount >= 0 else bounds[1]
+        amount = _amount(reported, name) if name is not None else None
+        return amount if amount is not None else bounds[1]
 
-    return Cost(usd=_total(spec, row, request, used), price_from=row.from_day)
+    billed_usd = (_amount(reported, "billable_units") or Decimal(0)) * (row.unit_usd or Decimal(0))
+    return Cost(usd=max(_total(spec, row, request, used), _whole_micro(billed_usd)), price_from=row.from_day)
 
 
 def estimate_usd(spec: ModelSpec, today: date) -> Decimal:
@@ -169,6 +171,11 @@ _Bounds = tuple[Decimal, Decimal]
 
 def _row_on(spec: ModelSpec, today: date) -> PriceRow | None:
     return max((row for row in spec.price if row.from_day <= today), key=lambda row: row.from_day, default=None)
+
+
+def _amount(reported: Mapping[str, Decimal], name: str) -> Decimal | None:
+    amount = reported.get(name)
+    return amount if amount is not None and amount.is_finite() and amount >= 0 else None
 
 
 def _whole_micro(usd: Decimal) -> Decimal:

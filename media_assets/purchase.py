@@ -73,6 +73,13 @@ class _Work:
     is_recorded: bool = False
     """Whether the file is in the ledger, good or not."""
 
+    def settle(self, order: Order, settlement: Settlement) -> None:
+        """Take note of what was spent, and alarm where it is more than was reserved."""
+        self.spent_micro_usd = settlement.cost_micro_usd
+        for note in order.overrun(settlement):
+            self.notes = (*self.notes, note)
+            _log.warning("purchase %s of %s was %s", order.request.key[:12], order.spec.id, note)
+
 
 class Purchasing:
     """Buys, with one ledger, one store and one transport."""
@@ -240,7 +247,7 @@ class Purchasing:
             keep = None if order.spec.recovery is Recovery.FREE else self._keep(claim, order, work)
             prediction = await submission.submit(work.scratch, references, self._teller(claim, order), keep)
             if is_done(prediction):
-                work.spent_micro_usd = order.settlement(prediction).cost_micro_usd
+                work.settle(order, order.settlement(prediction))
             else:
                 prediction = await self._follow(claim, order, prediction, work, settled=False)
         try:
@@ -259,7 +266,9 @@ class Purchasing:
             if self._transport.can_ask(order.request.provider, prediction):
                 return
             if not is_done(prediction):
-                await self._record_end(claim, prediction, order.settlement(prediction, last_word=True), work)
+                settlement = order.settlement(prediction, last_word=True)
+                work.settle(order, settlement)
+                await self._record_end(claim, prediction, settlement, work)
             crash_point("settled")
             await self._store_output(claim, order, prediction, work)
 
@@ -289,11 +298,12 @@ class Purchasing:
             await in_thread(self._ledger.purchases.write_trouble, claim, error)
             raise
         settlement = None if settled else order.settlement(prediction)
+        if settlement is not None:
+            work.settle(order, settlement)
         if not is_done(prediction):
             await self._record_end(claim, prediction, settlement, work)
         if settlement is not None:
             await in_thread(self._ledger.purchases.write_done, claim, prediction, settlement)
-            work.spent_micro_usd = settlement.cost_micro_usd
         return prediction
 
     async def _record_end(

@@ -87,6 +87,9 @@ class PriceRow(Entry):
     per: Meter | None = None
     part: tuple[PricePart, ...] = ()
     surcharge: tuple[Surcharge, ...] = ()
+    unit_usd: Usd | None = None
+    """For one of the units that the provider says it bills (fal's ``X-Fal-Billable-Units``), where its own word says
+    what that unit costs. None: not known, and not guessed; what is reported is then recorded and no more."""
     source: Annotated[str, Field(min_length=1)]
     own_word: bool
     """Whether the source is the provider itself."""

@@ -9,6 +9,7 @@ import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from media_assets.artifact import ArtifactStore
@@ -41,6 +42,33 @@ def answer_json(connection: Connection, document: Mapping[str, Any], *, status: 
     lines = {"Content-Type": "application/json", **{name.replace("_", "-"): text for name, text in headers.items()}}
     head = "".join(f"{name}: {text}\r\n" for name, text in lines.items())
     connection.reply(json.dumps(dict(document)).encode(), status=status, headers=head)
+
+
+FAL_REQUEST = "9a1e0d2c"
+"""The id that :func:`fal_queue` gives to every request."""
+
+
+def fal_queue(result: Answer, *, files: Mapping[str, bytes] = MappingProxyType({})) -> Answer:
+    """Answer as fal's queue does, at once, with a result of the test's own.
+
+    Args:
+        result: Answers what the result call asks.
+        files: What can be downloaded, by path.
+    """
+
+    def answer(connection: Connection, request: Received) -> None:
+        root = f"http://{request.headers['host']}/fal-ai/any/requests/{FAL_REQUEST}"
+        if request.method == "POST":
+            urls = {"response_url": root, "status_url": f"{root}/status", "cancel_url": f"{root}/cancel"}
+            answer_json(connection, {"request_id": FAL_REQUEST, "status": "IN_QUEUE", **urls})
+        elif request.path.endswith("/status"):
+            answer_json(connection, {"request_id": FAL_REQUEST, "status": "COMPLETED"})
+        elif request.path in files:
+            connection.reply(files[request.path])
+        else:
+            result(connection, request)
+
+    return answer
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,6 @@
 """Outputs inside replies: as large as a paid model can make them, and what becomes of one that is larger still."""
 
 import base64
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -14,14 +13,13 @@ from media_assets.providers.base import MOST_REPLY_BYTES
 from media_assets.simulator.media import picture, speech
 from media_assets_tests.conformance.our_requests import PICTURE_PX, SCRIPT
 from media_assets_tests.making import reserved_micro_usd
-from media_assets_tests.providers.scripted import Answer, answer_json, scripted
+from media_assets_tests.providers.scripted import FAL_REQUEST, Answer, fal_queue, scripted
 from media_assets_tests.providers.transport.raw_server import Connection, Received
 from media_assets_tests.simulated import hurried
 
 _CATALOG = load_catalog()
 _ANOTHER = 70_000_000
 """Characters of base64: another picture of 52 MB in the same reply."""
-_ID = "9a1e0d2c"
 
 
 def _at_once(connection: Connection, _request: Received) -> None:
@@ -30,35 +28,19 @@ def _at_once(connection: Connection, _request: Received) -> None:
     connection.reply(b'{"data":[{"b64_json":"%b"},{"b64_json":"%b"}]}' % (first, b"A" * _ANOTHER))
 
 
-def _queued(result: Callable[[Connection], None]) -> Answer:
-    """Answer as fal's queue does, with a result of the test's own."""
-
-    def answer(connection: Connection, request: Received) -> None:
-        root = f"http://{request.headers['host']}/fal-ai/minimax/requests/{_ID}"
-        if request.method == "POST":
-            urls = {"response_url": root, "status_url": f"{root}/status", "cancel_url": f"{root}/cancel"}
-            answer_json(connection, {"request_id": _ID, "status": "IN_QUEUE", **urls})
-        elif request.path.endswith("/status"):
-            answer_json(connection, {"request_id": _ID, "status": "COMPLETED"})
-        else:
-            result(connection)
-
-    return answer
-
-
-def _in_hex(connection: Connection) -> None:
+def _in_hex(connection: Connection, _request: Received) -> None:
     sound = speech(SCRIPT, 4.0, "flac").hex().encode()
     connection.reply(b'{"audio":"%b","padding":"%b"}' % (sound, b"0" * _ANOTHER))
 
 
-def _too_large(connection: Connection) -> None:
+def _too_large(connection: Connection, _request: Received) -> None:
     connection.send(b"HTTP/1.1 200 OK\r\nX-Request-Id: req_7\r\nContent-Length: %d\r\n\r\n{" % (MOST_REPLY_BYTES + 1))
     connection.wait_for_end()
 
 
 @pytest.mark.parametrize(
     ("model", "answer"),
-    [("openai:gpt-image-2", _at_once), ("fal:minimax-speech-2.6", _queued(_in_hex))],
+    [("openai:gpt-image-2", _at_once), ("fal:minimax-speech-2.6", fal_queue(_in_hex))],
 )
 def test_a_large_output_in_a_reply_is_taken(tmp_path: Path, model: str, answer: Answer) -> None:
     """Six pictures of 4K, or minutes of sound without loss, are more than a page of text, and they are paid for."""
@@ -91,8 +73,8 @@ def test_a_paid_reply_that_has_begun_to_come_has_a_download_s_time(tmp_path: Pat
 @pytest.mark.parametrize(
     ("model", "answer", "named"),
     [
-        ("openai:gpt-image-2", lambda connection, _request: _too_large(connection), "req_7"),
-        ("fal:minimax-speech-2.6", _queued(_too_large), _ID),
+        ("openai:gpt-image-2", _too_large, "req_7"),
+        ("fal:minimax-speech-2.6", fal_queue(_too_large), FAL_REQUEST),
     ],
 )
 def test_an_output_that_is_too_large_is_paid_and_lost(tmp_path: Path, model: str, answer: Answer, named: str) -> None:
