@@ -55,6 +55,7 @@ __all__ = ["Transport", "TransportOptions", "open_transport"]
 REFUSED = frozenset({400, 401, 402, 403, 404, 413, 415, 422, 429})
 """Statuses of a submit that say: not accepted. Every other one leaves open whether work began, 503 included."""
 
+_FORBIDDEN = 403
 _READ_DEADLINE_S = 30.0
 """For one poll, upload step or cancel; such calls are sent again."""
 _LONGEST_BACKOFF_S = 30.0
@@ -198,8 +199,12 @@ class Transport:
         raise refusal
 
     def _close_to(self, adapter: Adapter, refusal: PurchaseError) -> None:
-        """Ask a provider no more for a while, where every further purchase would be refused alike."""
-        if isinstance(refusal, InsufficientCreditError | KeyRejectedError):
+        """Ask a provider no more for a while, where every further purchase would be refused alike.
+
+        A 403 is about one model (a gated one, a region's) unless its words say that the account is empty.
+        """
+        is_key = isinstance(refusal, KeyRejectedError) and refusal.http_status != _FORBIDDEN
+        if is_key or isinstance(refusal, InsufficientCreditError):
             # A copy: whose purchase it was is filled in later, and says nothing of the next.
             self._closed[adapter.name] = (time.monotonic() + self.options.breaker_s, copy.copy(refusal))
 
