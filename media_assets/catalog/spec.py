@@ -13,6 +13,10 @@ from media_assets.catalog.params import ParamSpec
 from media_assets.catalog.prices import Meter, PriceRow, TokenRule
 from media_assets.prompt import Scalar, Step
 
+SHORTEST_COMPUTE_S = 5
+"""The shortest deadline of a model that is paid by the second: Replicate takes none below (its OpenAPI of 2026-04-09),
+and what is reserved goes by the deadline that is kept."""
+
 RETIRING_DAYS = 30
 """So many days before a model is shut down, using it is warned about."""
 
@@ -116,6 +120,11 @@ class ModelSpec(Entry):
         return "caption" in self.roles or self.length_follows_voice
 
     @property
+    def paid_by_time(self) -> bool:
+        """Whether it is priced by the second of compute, so that only its run deadline bounds what it costs."""
+        return any(part.per is Meter.COMPUTE_S for row in self.price for part in row.parts)
+
+    @property
     def voices(self) -> tuple[Scalar, ...]:
         """The speakers there are; empty where any name is taken, or none."""
         param = self.params.get(self.roles.get("voice", ""))
@@ -141,7 +150,8 @@ class ModelSpec(Entry):
 
     @model_validator(mode="after")
     def _agrees_with_itself(self) -> "ModelSpec":
-        faults = [*self._unknown_params(), *self._bad_values(), *self._bad_tokens(), *self._bad_length()]
+        faults = [*self._unknown_params(), *self._bad_values(), *self._bad_tokens()]
+        faults += [*self._bad_deadline(), *self._bad_length()]
         if faults:
             message = "; ".join(faults)
             raise ValueError(message)
@@ -213,6 +223,10 @@ class ModelSpec(Entry):
             yield f"tokens: {kind} are priced, but nothing says how many there may be"
         if self.characters_per_s is None and any(rule.per_speech_s for rule in self.tokens.values()):
             yield "characters_per_s: is needed for tokens.per_speech_s"
+
+    def _bad_deadline(self) -> Iterator[str]:
+        if self.paid_by_time and self.run_deadline_s < SHORTEST_COMPUTE_S:
+            yield f"run_deadline_s: must be at least {SHORTEST_COMPUTE_S} for a price by the second of compute"
 
     def _bad_length(self) -> Iterator[str]:
         if self.length_s is not None and self.frames is not None:

@@ -10,6 +10,7 @@ from collections.abc import Generator, Mapping
 from typing import Any
 from urllib.parse import quote
 
+from media_assets.catalog.spec import SHORTEST_COMPUTE_S
 from media_assets.errors import (
     Billed,
     ContentRejectedError,
@@ -43,7 +44,6 @@ _STATES: Mapping[str, State] = {
 }
 """``aborted``, since 2025-10: its deadline passed before it started. Replicate's own SDK 1.0.7 does not know it."""
 
-_SHORTEST_DEADLINE_S = 5
 _MODEL = re.compile(r"(?!\.+/)[\w.-]+/(?!\.+$)[\w.-]+", re.ASCII)
 _VERSION = re.compile(r"[0-9a-f]{64}")
 _ID = re.compile(r"[A-Za-z0-9_-]{1,100}")
@@ -78,7 +78,8 @@ class ReplicateAdapter(PolledAdapter):
     def submit_call(self, request: GenerationRequest, *, inputs: Mapping[str, str], deadlines: Deadlines) -> HttpCall:
         """Return the call that creates a prediction. **Costs money**.
 
-        The deadline is counted from creation, in whole seconds, and 5 s is the least that Replicate takes.
+        The deadline is counted from creation, in whole seconds, and 5 s is the least that Replicate takes. The catalog
+        has none below where that would cost more than was reserved.
 
         Raises:
             RequestRejectedError: The catalog's endpoint or version is none of Replicate's; nothing was sent.
@@ -94,7 +95,7 @@ class ReplicateAdapter(PolledAdapter):
         else:
             reason = f"the version {request.version!r} is neither 64 hex digits nor {OFFICIAL!r}"
             raise self._not_sent(reason)
-        cancel_after_s = max(int(deadlines.run_s), _SHORTEST_DEADLINE_S)
+        cancel_after_s = max(int(deadlines.run_s), SHORTEST_COMPUTE_S)
         headers = {"Cancel-After": f"{cancel_after_s}s"}
         return HttpCall(method="POST", url=f"{self._base_url}/{path}", json_body=body, headers=headers)
 

@@ -6,8 +6,9 @@ The simulator is as faithful as it can be; this is for what a faithful simulator
 import asyncio
 import contextlib
 import json
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -44,8 +45,8 @@ def answer_json(connection: Connection, document: Mapping[str, Any], *, status: 
     connection.reply(json.dumps(dict(document)).encode(), status=status, headers=head)
 
 
-FAL_REQUEST = "9a1e0d2c"
-"""The id that :func:`fal_queue` gives to every request."""
+ID = "9a1e0d2c"
+"""The id of every prediction here."""
 
 
 def fal_queue(result: Answer, *, files: Mapping[str, bytes] = MappingProxyType({})) -> Answer:
@@ -57,18 +58,51 @@ def fal_queue(result: Answer, *, files: Mapping[str, bytes] = MappingProxyType({
     """
 
     def answer(connection: Connection, request: Received) -> None:
-        root = f"http://{request.headers['host']}/fal-ai/any/requests/{FAL_REQUEST}"
+        root = f"http://{request.headers['host']}/fal-ai/any/requests/{ID}"
         if request.method == "POST":
             urls = {"response_url": root, "status_url": f"{root}/status", "cancel_url": f"{root}/cancel"}
-            answer_json(connection, {"request_id": FAL_REQUEST, "status": "IN_QUEUE", **urls})
+            answer_json(connection, {"request_id": ID, "status": "IN_QUEUE", **urls})
         elif request.path.endswith("/status"):
-            answer_json(connection, {"request_id": FAL_REQUEST, "status": "COMPLETED"})
+            answer_json(connection, {"request_id": ID, "status": "COMPLETED"})
         elif request.path in files:
             connection.reply(files[request.path])
         else:
             result(connection, request)
 
     return answer
+
+
+@dataclass
+class ReplicateScript:
+    """Answers as Replicate does: a prediction that runs until a test says otherwise, or until it is canceled."""
+
+    stands: Callable[[int], Mapping[str, Any]] = lambda _nth: {"status": "processing"}
+    """What is told of the prediction, by how often it was asked for before."""
+    canceled: Mapping[str, Any] | None = None
+    """What is told of it once it was canceled; None: a cancel changes nothing."""
+    files: Mapping[str, Callable[[int], tuple[int, bytes]]] = field(default_factory=dict)
+    """What a download brings, by path, and by how often it was asked for before."""
+    asked: Counter[str] = field(default_factory=Counter)
+
+    def __call__(self, connection: Connection, request: Received) -> None:
+        """Answer one request."""
+        nth, self.asked[request.path] = self.asked[request.path], self.asked[request.path] + 1
+        if request.path in self.files:
+            status, content = self.files[request.path](nth)
+            connection.reply(content, status=f"{status} Whatever")
+            return
+        told = self.stands(nth) if request.method == "GET" else {"status": "starting"}
+        if self.canceled is not None and self.asked[f"/predictions/{ID}/cancel"]:
+            told = self.canceled
+        at = f"http://{request.headers['host']}"
+        output = told.get("output")
+        told = {**told, "output": at + output} if output else told
+        answer_json(connection, {"id": ID, **told}, status="201 Created" if nth == 0 else "200 OK")
+
+    @property
+    def cancels(self) -> int:
+        """How often it was asked to cancel."""
+        return self.asked[f"/predictions/{ID}/cancel"]
 
 
 @dataclass(frozen=True)

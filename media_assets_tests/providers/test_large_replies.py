@@ -13,7 +13,7 @@ from media_assets.providers.base import MOST_REPLY_BYTES
 from media_assets.simulator.media import picture, speech
 from media_assets_tests.conformance.our_requests import PICTURE_PX, SCRIPT
 from media_assets_tests.making import reserved_micro_usd
-from media_assets_tests.providers.scripted import FAL_REQUEST, Answer, fal_queue, scripted
+from media_assets_tests.providers.scripted import ID, Answer, fal_queue, scripted
 from media_assets_tests.providers.transport.raw_server import Connection, Received
 from media_assets_tests.simulated import hurried
 
@@ -74,7 +74,7 @@ def test_a_paid_reply_that_has_begun_to_come_has_a_download_s_time(tmp_path: Pat
     ("model", "answer", "named"),
     [
         ("openai:gpt-image-2", _too_large, "req_7"),
-        ("fal:minimax-speech-2.6", fal_queue(_too_large), FAL_REQUEST),
+        ("fal:minimax-speech-2.6", fal_queue(_too_large), ID),
     ],
 )
 def test_an_output_that_is_too_large_is_paid_and_lost(tmp_path: Path, model: str, answer: Answer, named: str) -> None:

@@ -127,8 +127,13 @@ class Following:
         return replace(prediction, state=State.FAILED, failure=failure)
 
     async def _give_up(self, prediction: Prediction, waited_s: float) -> Prediction:
-        """Stop waiting: what is still queued is called back first, since that is free."""
-        if prediction.state is State.QUEUED:
+        """Stop waiting: what is still queued is called back first, since that is free.
+
+        What runs is paid for, so it is left to end, but for one case: where it is paid by the second, nothing else than
+        its deadline bounds what was reserved for it, and a provider that does not keep that deadline is told to stop.
+        """
+        is_unbounded = self.spec.paid_by_time and self.spec.cancel == "running"
+        if prediction.state is State.QUEUED or is_unbounded:
             prediction = await self._called_back(prediction)
             if prediction.state.is_final:
                 return await self._with_result(prediction)
