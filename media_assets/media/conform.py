@@ -1,7 +1,8 @@
 """Make a file fit the next model: its size, its type, its sample rate. Free, and the same every time.
 
 Each function returns its recipe, flat, for the lineage. The recipe's version is part of what a request is
-identified by: raise it whenever equal input would give visibly or audibly different output.
+identified by: raise it whenever equal input would give visibly or audibly different output, and never for what was
+an error before, since a new version is a new purchase for a clip that is in flight.
 """
 
 import io
@@ -20,11 +21,16 @@ from media_assets.media.sniff import DEMUXERS, EXTENSIONS
 from media_assets.media.work import Work
 from media_assets.request import InputRef
 
+QUALITIES = (95, 90, 85, 80, 75, 70, 65, 60)
+"""Of JPEG and WebP, tried in this order until the picture is small enough. Below the last, blocks and rings are seen,
+and a model animates them."""
+
 _SAVE_OPTIONS: dict[str, dict[str, Any]] = {
     "image/png": {"format": "PNG", "compress_level": 6},
-    "image/jpeg": {"format": "JPEG", "quality": 95, "subsampling": 0},
-    "image/webp": {"format": "WEBP", "quality": 95, "method": 4},
+    "image/jpeg": {"format": "JPEG", "subsampling": 0},
+    "image/webp": {"format": "WEBP", "method": 4},
 }
+_LOSSLESS = frozenset({"image/png"})
 _GREY_16_BIT_MODES = ("I;16", "I;16B", "I;16L", "I;16N", "I")
 _CHANNEL_LAYOUTS = {1: "mono", 2: "stereo"}
 _RATES_HZ = (8_000, 192_000)
@@ -48,10 +54,11 @@ def conform_image(
         target: The new file, whatever its name.
         size_px: Width and height to fill exactly; None keeps the size.
         mime: ``image/png``, ``image/jpeg`` or ``image/webp``.
-        max_bytes: The largest file that the model takes; None for any.
+        max_bytes: The largest file that the model takes; None for any. JPEG and WebP lose quality, step by step,
+            until they fit.
 
     Returns:
-        The recipe: what was done, and how much of the picture's area was kept.
+        The recipe: what was done, how much of the picture's area was kept, and the quality it was written with.
 
     Raises:
         ProbeError: ``source`` cannot be decoded.
@@ -75,18 +82,14 @@ def conform_image(
     kept = kept_ratio(picture.size, wanted_px)
     if picture.size != wanted_px:
         picture = ImageOps.fit(picture, wanted_px, Image.Resampling.LANCZOS)
-    options = _SAVE_OPTIONS[mime]
-    buffer = io.BytesIO()
     # A fresh image has none of the source's metadata, which Pillow would otherwise write along.
-    Image.frombytes("RGB", picture.size, picture.tobytes()).save(buffer, **options)
-    if max_bytes is not None and buffer.tell() > max_bytes:
-        message = f"as {mime} the picture has {buffer.tell()} bytes, and the model takes at most {max_bytes}."
-        raise ConformError(message)
-    target.write_bytes(buffer.getvalue())
+    plain = Image.frombytes("RGB", picture.size, picture.tobytes())
+    quality = _write(plain, target, mime, max_bytes)
     return {
         "recipe": "image",
         "recipe_version": RECIPE_VERSION,
         "mime": mime,
+        "quality": quality,
         "width_px": picture.width,
         "height_px": picture.height,
         "source_mime": info.mime,
@@ -95,6 +98,27 @@ def conform_image(
         "flattened_on": "black" if info.has_alpha else None,
         "kept_ratio": round(kept, 4),
     }
+
+
+def _write(picture: Image.Image, target: Path, mime: str, max_bytes: int | None) -> int | None:
+    """Write a picture in the best quality that fits, and return that quality; None where there is only one.
+
+    Raises:
+        ConformError: It is larger than ``max_bytes`` all the same.
+    """
+    steps = (None,) if mime in _LOSSLESS else QUALITIES
+    data = b""
+    for quality in steps:
+        buffer = io.BytesIO()
+        options = _SAVE_OPTIONS[mime] | ({} if quality is None else {"quality": quality})
+        picture.save(buffer, **options)
+        data = buffer.getvalue()
+        if max_bytes is None or len(data) <= max_bytes:
+            target.write_bytes(data)
+            return quality
+    least = "" if steps[-1] is None else f" of quality {steps[-1]}, the lowest that is sent,"
+    message = f"as {mime}{least} the picture has {len(data)} bytes, and the model takes at most {max_bytes}."
+    raise ConformError(message)
 
 
 def conform_audio(
@@ -165,6 +189,9 @@ def _as_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
     if image.has_transparency_data:
         opaque = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", image.size, (0, 0, 0, 255)), opaque).convert("RGB")
+    elif image.mode == "P":
+        # The profile is that of the palette's colours.
+        image = image.convert("RGB")
     return _by_profile(image, profile) or image.convert("RGB")
 
 
@@ -211,4 +238,6 @@ def _note(role: str, facts: Mapping[str, object]) -> str:
     after = f"{facts['width_px']}x{facts['height_px']} {facts['mime']}"
     kept = facts["kept_ratio"]
     cut = f", {kept:.0%} of it kept" if isinstance(kept, float) and kept < 1 else ""
-    return f"{role} conformed from {before} to {after}{cut}"
+    quality = facts["quality"]
+    lowered = "" if quality in {None, QUALITIES[0]} else f" of quality {quality}, to be small enough"
+    return f"{role} conformed from {before} to {after}{lowered}{cut}"

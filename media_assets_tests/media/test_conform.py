@@ -11,7 +11,7 @@ from media_assets.media.conform import conform_audio, conform_image
 from media_assets.media.probe import probe
 from media_assets.media.recipes import RECIPE_VERSION
 from media_assets.media.work import Work
-from media_assets_tests.media.makers import moving_clip, textured, tone, write_wav
+from media_assets_tests.media.makers import encode, moving_clip, textured, tone, write_wav
 
 
 def _pixels(path: Path) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
@@ -20,19 +20,52 @@ def _pixels(path: Path) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
         return np.asarray(image)
 
 
-def test_another_shape_is_covered_and_cropped_at_the_centre(tmp_path: Path) -> None:
-    """A model would animate the bars that padding adds."""
-    pixels = np.zeros((100, 100, 3), np.uint8)
-    pixels[:, 40:60] = (200, 100, 50)
-    Image.fromarray(pixels).save(tmp_path / "square.png")
+@pytest.mark.parametrize(("size_px", "wanted_px"), [((96, 96), (64, 32)), ((192, 48), (48, 48)), ((64, 128), (96, 96))])
+def test_another_shape_is_covered_and_cropped_at_the_centre(
+    tmp_path: Path, size_px: tuple[int, int], wanted_px: tuple[int, int]
+) -> None:
+    """A model would animate the bars that padding adds, and a face that was squeezed stays squeezed."""
+    width, height = size_px
+    side = min(size_px)
+    left, top = (width - side) // 2, (height - side) // 2
+    pixels = np.full((height, width, 3), (0, 0, 255), np.uint8)
+    pixels[top : top + side, left : left + side] = (200, 100, 50)
+    pixels[height // 2 - side // 8 : height // 2 + side // 8, width // 2 - side // 8 : width // 2 + side // 8] = 255
+    Image.fromarray(pixels).save(tmp_path / "source.png")
 
-    recipe = conform_image(tmp_path / "square.png", tmp_path / "wide.png", size_px=(64, 32))
+    recipe = conform_image(tmp_path / "source.png", tmp_path / "made.png", size_px=wanted_px)
 
-    wide = _pixels(tmp_path / "wide.png")
-    assert wide.shape == (32, 64, 3)
-    assert wide[0, 32].tolist() == wide[31, 32].tolist() == [200, 100, 50]
-    assert recipe["kept_ratio"] == 0.5
+    made = _pixels(tmp_path / "made.png")
+    assert made.shape == (wanted_px[1], wanted_px[0], 3)
+    for row, column in ((4, 4), (4, -5), (-5, 4), (-5, -5)):
+        assert made[row, column].tolist() == pytest.approx([200, 100, 50], abs=12), "the edge of what was cut off"
+    rows, columns = np.nonzero(made[:, :, 2] > 150)
+    assert rows.max() - rows.min() == pytest.approx(columns.max() - columns.min(), abs=1), "a square stays square"
+    middle = (rows.max() + rows.min() + 1, columns.max() + columns.min() + 1)
+    assert middle == pytest.approx((wanted_px[1], wanted_px[0]), abs=2)
+    assert recipe["kept_ratio"] == pytest.approx(side * side / (width * height) * min(wanted_px) / max(wanted_px))
     assert recipe["recipe_version"] == RECIPE_VERSION
+
+
+def test_a_smaller_picture_is_the_mean_of_what_it_was(tmp_path: Path) -> None:
+    """Leaving pixels out makes nets and roofs flicker as soon as the picture moves."""
+    Image.fromarray((np.indices((64, 64)).sum(axis=0) % 2 * 255).astype(np.uint8)).save(tmp_path / "a.png")
+
+    conform_image(tmp_path / "a.png", tmp_path / "b.png", size_px=(32, 32))
+
+    assert np.abs(_pixels(tmp_path / "b.png").astype(int) - 127).max() <= 8
+
+
+def test_a_jpeg_keeps_the_colour_of_single_pixels(tmp_path: Path) -> None:
+    """Halved colour is the default of every encoder, and smears red letters."""
+    pixels = np.zeros((32, 32, 3), np.uint8)
+    pixels[:, ::2] = (255, 0, 0)
+    pixels[:, 1::2] = (0, 0, 255)
+    Image.fromarray(pixels).save(tmp_path / "a.png")
+
+    conform_image(tmp_path / "a.png", tmp_path / "b.jpg", size_px=None, mime="image/jpeg")
+
+    assert np.abs(_pixels(tmp_path / "b.jpg").astype(int) - pixels).mean() < 12
 
 
 def test_without_a_size_only_the_form_changes(tmp_path: Path) -> None:
@@ -162,7 +195,8 @@ def test_half_an_image_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("rate_hz", "channels"), [(16_000, 1), (48_000, 2)])
 def test_a_sound_gets_the_wanted_rate_and_channels(tmp_path: Path, rate_hz: int, channels: int) -> None:
     """Lip-sync models take 16 kHz mono and nothing else."""
-    source = write_wav(tmp_path / "a.wav", tone(1), channels=2)
+    stereo = write_wav(tmp_path / "a.wav", tone(1), channels=2)
+    source = encode(tmp_path / "a.m4a", "-i", str(stereo), "-metadata", "title=the makers name")
     wanted = {"sample_rate_hz": rate_hz, "channels": channels}
 
     for name in ("one", "two"):
@@ -177,10 +211,28 @@ def test_a_sound_gets_the_wanted_rate_and_channels(tmp_path: Path, rate_hz: int,
 
     info = probe(tmp_path / "one")
     assert {"sample_rate_hz": info.sample_rate_hz, "channels": info.channels} == wanted
-    assert info.mime == "audio/wav"
-    assert info.audio_duration_s == pytest.approx(1, abs=0.01)
+    assert (info.mime, info.audio_codec) == ("audio/wav", "pcm_s16le")
+    assert info.audio_duration_s == pytest.approx(1, abs=0.05)
     assert wanted.items() <= recipe.items()
     assert (tmp_path / "one").read_bytes() == (tmp_path / "two").read_bytes()
+    assert b"Lavf" not in (tmp_path / "one").read_bytes(), "which program made it"
+    assert b"the makers name" not in (tmp_path / "one").read_bytes()
+
+
+@pytest.mark.parametrize(("rate_hz", "channels"), [(7_999, 1), (192_001, 1), (16_000, 0), (16_000, 3)])
+def test_a_sound_that_no_model_takes_is_refused(tmp_path: Path, rate_hz: int, channels: int) -> None:
+    """The encoder would make it, or say so in a way nobody understands."""
+    source = write_wav(tmp_path / "a.wav", tone(0.2))
+
+    with pytest.raises(ConformError, match=f"{rate_hz} Hz with {channels} channels"):
+        conform_audio(
+            source,
+            tmp_path / "b.wav",
+            sample_rate_hz=rate_hz,
+            channels=channels,
+            work=Work(scratch=tmp_path),
+            deadline_s=30,
+        )
 
 
 def test_a_mute_clip_has_no_sound_to_conform(tmp_path: Path) -> None:
