@@ -67,6 +67,7 @@ def test_a_square_picture_is_cut_to_the_shape_that_the_clip_wants(market: Market
     assert (picture["width_px"], picture["height_px"]) == (1024, 1024)
     assert (clip["width_px"], clip["height_px"]) == (1024, 576)
     assert film.steps[Step.VIDEO].notes == (
+        "size_px: replicate:stable-video-diffusion makes 1024x576 in place of 1024x1024",
         "image conformed from 1024x1024 image/png to 1024x576 image/png, 56% of it kept",
     )
     assert film.cost_usd == market.bill_usd()
