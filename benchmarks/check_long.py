@@ -1,6 +1,7 @@
-"""``./dev check-long [NAME]``: the proofs that are too long for ``./dev check``, which runs a seeded sample of each."""
+"""``./dev check-long [NAME [SEED]]``: the proofs that are too long for ``./dev check``, which runs a sample of each."""
 
 import os
+import secrets
 import sys
 
 import pytest
@@ -16,14 +17,17 @@ PROOFS = {
 }
 
 
-def main(names: list[str]) -> int:
-    """Run the named proof; list them when there is none."""
-    if len(names) != 1 or names[0] not in PROOFS:
-        for name, (about, _) in PROOFS.items():
-            print(f"{name:8} {about}")
-        return 2 if names else 0
+def main(arguments: list[str]) -> int:
+    """Run the named proof with other random examples each time, or those of a seed; list the proofs without a name."""
+    name, seed = [*arguments, "", ""][:2]
+    if name not in PROOFS or len(arguments) > 2 or not (seed or "0").isdecimal():
+        for known, (about, _) in PROOFS.items():
+            print(f"{known:8} {about}")
+        return 2 if arguments else 0
+    seed = seed or str(secrets.randbelow(1_000_000_000))
+    print(f"The same examples again: ./dev check-long {name} {seed}", flush=True)
     os.environ["MEDIA_ASSETS_LONG"] = "1"
-    return int(pytest.main([*PROOFS[names[0]][1], "--quiet"]))
+    return int(pytest.main([*PROOFS[name][1], "--quiet", f"--hypothesis-seed={seed}"]))
 
 
 if __name__ == "__main__":

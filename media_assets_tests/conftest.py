@@ -2,10 +2,12 @@
 
 import os
 import signal
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
 
 from media_assets.testing import no_network
@@ -18,8 +20,16 @@ KEPT_VARIABLES = frozenset(
 
 
 SAMPLE = "sample"
-"""The property under which a test that tries a sample records how large it was; printed at the end."""
+"""The property, and the mark, with which a test that tries a sample says how large it is; printed at the end."""
 
+LONG = os.environ.get("MEDIA_ASSETS_LONG") == "1"
+"""Whether ``./dev check-long`` runs."""
+
+# The gate tries the same examples every time, so that it never fails for a change that is not to blame. The long proof
+# tries others each time, by a seed that it prints, and says of a failure how to see it again.
+hypothesis.settings.register_profile("gate", derandomize=True)
+hypothesis.settings.register_profile("long", print_blob=True)
+hypothesis.settings.load_profile("long" if LONG else "gate")
 
 LONG_FILES_FIRST = frozenset(
     {
@@ -47,12 +57,23 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: item.path.name not in LONG_FILES_FIRST)
 
 
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Record the sample of a test that cannot do so itself: Hypothesis calls its body many times."""
+    for mark in item.iter_markers(SAMPLE):
+        item.user_properties.append((SAMPLE, mark.args[0]))
+
+
 def pytest_terminal_summary(terminalreporter: Any) -> None:
     """Print the size of every sample: a proof that tried a part must say which part."""
-    for report in terminalreporter.getreports("passed") + terminalreporter.getreports("failed"):
-        for name, value in report.user_properties:
-            if name == SAMPLE and report.when == "call":
-                terminalreporter.write_line(f"sample: {value} ({report.nodeid.rpartition('::')[2]})")
+    samples = Counter(
+        (value, report.nodeid.rpartition("::")[2].partition("[")[0])
+        for report in terminalreporter.getreports("passed") + terminalreporter.getreports("failed")
+        for name, value in report.user_properties
+        if name == SAMPLE and report.when == "call"
+    )
+    for (value, test), count in samples.items():
+        times = f", {count} tests" if count > 1 else ""
+        terminalreporter.write_line(f"sample: {value} ({test}{times})")
 
 
 @pytest.fixture(autouse=True, scope="session")

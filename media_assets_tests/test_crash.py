@@ -1,6 +1,5 @@
 """A process killed at any named point of a film leaves a state from which the next run completes the film."""
 
-import os
 import random
 from collections.abc import Callable
 from itertools import product
@@ -14,7 +13,7 @@ from media_assets.ledger.rows import PurchaseState
 from media_assets.media.probe import probe
 from media_assets.prompt import Step
 from media_assets_tests.children import Child, Ended, run_children
-from media_assets_tests.conftest import SAMPLE
+from media_assets_tests.conftest import LONG, SAMPLE
 from media_assets_tests.making import OWN_ROUTES, cheap_prompt, leftovers, purchases, reserved_micro_usd
 
 _ONCE = ("pinned", "reserved", "merged")
@@ -22,7 +21,7 @@ _CASES = [*_ONCE, *(f"{point}:{step}" for point, step in product([p for p in POI
 """Every point; those that each of the four steps passes, at each of the four."""
 
 _ALL_PAIRS = list(product(_CASES, POINTS))
-_PAIRS_TRIED = len(_ALL_PAIRS) if os.environ.get("MEDIA_ASSETS_LONG") == "1" else 10
+_PAIRS_TRIED = len(_ALL_PAIRS) if LONG else 10
 
 
 def _child(home: Path, crash_at: str = "") -> Child:

@@ -4,7 +4,6 @@ What each file must be judged to be is in ``media/test_hostile_media.py``; here 
 """
 
 import ctypes
-import os
 import random
 import sys
 from collections.abc import Callable, Iterator
@@ -20,7 +19,7 @@ from media_assets.media import examine as examine_module
 from media_assets.media.examine import COMMAND, DEADLINE_S, Ended
 from media_assets.media.probe import probe
 from media_assets.prompt import Prompt, Step
-from media_assets_tests.conftest import SAMPLE
+from media_assets_tests.conftest import LONG, SAMPLE
 from media_assets_tests.hostile_scene import Attempt, Scene, micro_usd, open_scene, prompt_of
 from media_assets_tests.media.hostile_makers import NO_MEDIA, PICTURES, playlists
 from media_assets_tests.media.hostile_streams import SOUNDS, VIDEOS, Sources
@@ -30,8 +29,7 @@ from media_assets_tests.witness import watched
 PROVIDERS = {Step.IMAGE: "replicate", Step.VIDEO: "replicate", Step.AUDIO: "fal"}
 MODELS = {Step.IMAGE: "replicate:sdxl", Step.VIDEO: "replicate:stable-video-diffusion", Step.AUDIO: "fal:kokoro"}
 
-_LONG = os.environ.get("MEDIA_ASSETS_LONG") == "1"
-_OF_EACH_KIND = 1000 if _LONG else 4
+_OF_EACH_KIND = 1000 if LONG else 4
 _ODD_AND_GOOD = {
     Step.IMAGE: ("png_16_bit_rgb", "jpeg_turned_6"),
     Step.VIDEO: ("mp4_odd_size", "mp4_uneven_pictures"),
@@ -166,7 +164,7 @@ def _sample(corpus: dict[Step, dict[str, Callable[[], bytes]]]) -> list[tuple[St
     return chosen
 
 
-@pytest.mark.timeout(600 if _LONG else 180)
+@pytest.mark.timeout(600 if LONG else 180)
 def test_every_hostile_file_ends_in_a_clear_error_or_a_good_film(
     scene: Scene,
     corpus: dict[Step, dict[str, Callable[[], bytes]]],

@@ -1,6 +1,5 @@
 """Films bought from the simulator: right files, one submission a step, and a cost that is the bill's exactly."""
 
-import os
 from collections.abc import Callable, Iterator
 from decimal import Decimal
 from itertools import product
@@ -11,7 +10,7 @@ import pytest
 from media_assets.catalog import load_catalog
 from media_assets.media.probe import probe
 from media_assets.prompt import Step
-from media_assets_tests.conftest import SAMPLE
+from media_assets_tests.conftest import LONG, SAMPLE
 from media_assets_tests.simulated import Market, open_market, paid_prompt
 
 _MODELS = {
@@ -31,7 +30,7 @@ def _every_pair() -> list[tuple[str, str, str]]:
     ]
 
 
-_CHOSEN = _ALL if os.environ.get("MEDIA_ASSETS_LONG") == "1" else _every_pair()
+_CHOSEN = _ALL if LONG else _every_pair()
 
 
 @pytest.fixture(scope="module")

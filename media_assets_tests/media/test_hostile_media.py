@@ -1,7 +1,6 @@
 """What providers, proxies and attackers may send is answered clearly, within its limits, and touches nothing else."""
 
 import contextlib
-import os
 import random
 import resource
 import sys
@@ -20,7 +19,7 @@ from media_assets.media import examine as examine_module
 from media_assets.media.examine import MEMORY_BYTES, Ended, examine
 from media_assets.media.probe import probe
 from media_assets.media.questions import AskAudio, AskImage, AskVideo, Question
-from media_assets_tests.conftest import SAMPLE
+from media_assets_tests.conftest import LONG, SAMPLE
 from media_assets_tests.media.hostile_makers import NO_MEDIA, PICTURES, playlists
 from media_assets_tests.media.hostile_streams import SOUNDS, VIDEOS, Sources, wav_of
 from media_assets_tests.media.makers import speech_like
@@ -34,8 +33,7 @@ ANY_VIDEO = AskVideo(requested_size_px=None, requested_duration_s=None)
 VOICE = AskAudio(text="two seconds of speech here")
 
 _DEADLINE_S = 10
-_LONG = os.environ.get("MEDIA_ASSETS_LONG") == "1"
-_MUTATED = 2000 if _LONG else 16
+_MUTATED = 2000 if LONG else 16
 _MARK = "CANARY-4711"
 
 
@@ -318,7 +316,7 @@ def _mutated(data: bytes, random_: random.Random) -> bytes:
     return bytes(spoilt)
 
 
-@pytest.mark.timeout(1800 if _LONG else 180)
+@pytest.mark.timeout(1800 if LONG else 180)
 def test_damaged_files_never_meet_a_defect_of_ours(
     sources: Sources, ends: list[Ended], tmp_path: Path, record_property: Callable[[str, object], None]
 ) -> None:

@@ -2,7 +2,6 @@
 
 import contextlib
 import json
-import os
 import random
 import time
 from collections.abc import Callable
@@ -18,12 +17,12 @@ from media_assets.providers.base import Adapter, Asked, HttpReply
 from media_assets.providers.fal import FalAdapter
 from media_assets.providers.outputs import UnreadableOutputError, outputs_of
 from media_assets.providers.replicate import ReplicateAdapter
-from media_assets_tests.conftest import SAMPLE
+from media_assets_tests.conftest import LONG, SAMPLE
 from media_assets_tests.providers import polled_replies as recorded
 from media_assets_tests.providers.sync_replies import reply_of
 from media_assets_tests.providers.test_sync_fuzz import mutated
 
-EXAMPLES = 5000 if os.environ.get("MEDIA_ASSETS_LONG") == "1" else 500
+EXAMPLES = 5000 if LONG else 500
 MUTATIONS = 50
 LONGEST_S = 0.05
 REFUSED = frozenset({400, 401, 402, 403, 404, 413, 415, 422, 429})
@@ -140,6 +139,7 @@ def _check_error(
         assert error.billed is Billed.NO
 
 
+@pytest.mark.sample(f"{EXAMPLES:,} of 5,000 random replies")
 @ADAPTERS
 @given(
     asked=st.sampled_from([Asked.SUBMIT, Asked.STATUS, Asked.RESULT, Asked.CANCEL]),
@@ -163,6 +163,7 @@ def test_any_reply_is_read_or_refused(
     check(adapter, HttpReply(status=status, headers=headers, body=body), asked)
 
 
+@pytest.mark.sample(f"{EXAMPLES:,} of 5,000 random values")
 @given(_JSON)
 @settings(max_examples=EXAMPLES, deadline=None)
 def test_any_value_is_outputs_or_none(value: Any) -> None:

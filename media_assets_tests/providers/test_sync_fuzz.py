@@ -1,7 +1,6 @@
 """Whatever OpenAI or ElevenLabs may answer: a typed result with an output, or a typed error, quickly."""
 
 import json
-import os
 import random
 import time
 from collections.abc import Callable
@@ -17,7 +16,7 @@ from media_assets.providers.base import Adapter, Asked, HttpReply
 from media_assets.providers.elevenlabs import ElevenLabsAdapter
 from media_assets.providers.openai import OpenAIAdapter
 from media_assets.providers.refusals import REFUSED
-from media_assets_tests.conftest import SAMPLE
+from media_assets_tests.conftest import LONG, SAMPLE
 from media_assets_tests.providers.sync_replies import (
     DONE,
     IMAGES,
@@ -34,7 +33,7 @@ from media_assets_tests.providers.sync_replies import (
     reply_of,
 )
 
-EXAMPLES = 5000 if os.environ.get("MEDIA_ASSETS_LONG") == "1" else 500
+EXAMPLES = 5000 if LONG else 500
 MUTATIONS = 50
 LONGEST_S = 0.05
 
@@ -101,6 +100,7 @@ def _check_outcome(reply: HttpReply, outcome: Prediction | MediaAssetsError) -> 
         assert reply.is_success <= (error.prediction_id is not None)
 
 
+@pytest.mark.sample(f"{EXAMPLES:,} of 5,000 random replies")
 @ADAPTERS
 @given(
     status=st.sampled_from([200, 200, 201, 400, 401, 402, 403, 404, 409, 422, 429, 500, 503]),

@@ -1,6 +1,5 @@
 """Which URLs are followed: the user's base URLs, and of a stranger's only what is surely an output."""
 
-import os
 from urllib.parse import urlsplit
 
 import pytest
@@ -14,8 +13,9 @@ from media_assets.providers.transport.addresses import (
     check_base_url,
     same_origin,
 )
+from media_assets_tests.conftest import LONG
 
-EXAMPLES = 5_000 if os.environ.get("MEDIA_ASSETS_LONG") == "1" else 500
+EXAMPLES = 5_000 if LONG else 500
 BASE = "http://127.0.0.1:8765/replicate/v1"
 ALLOWED = Allowed.of(["https://api.example.test/v1", BASE], ["files.example.test", "*.cdn.example.test", "bücher.test"])
 SECRET = "CANARY-91c2"  # noqa: S105
@@ -275,6 +275,7 @@ _TEXT = st.one_of(
 )
 
 
+@pytest.mark.sample(f"{EXAMPLES:,} of 5,000 random addresses")
 @settings(max_examples=EXAMPLES, deadline=None)
 @given(url=st.one_of(_TEXT, _TEXT.map("https://files.example.test".__add__), _TEXT.map("https://".__add__)))
 def test_what_passes_leads_where_another_reader_would_go_too(url: str) -> None:

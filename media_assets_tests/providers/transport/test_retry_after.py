@@ -1,7 +1,6 @@
 """How long to wait, as far as a provider can be believed."""
 
 import math
-import os
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 
@@ -10,10 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from media_assets.providers.transport.retry_after import wait_s
+from media_assets_tests.conftest import LONG
 
 NOW = datetime(2026, 11, 24, 12, 0, 0, tzinfo=UTC)
 CAP_S = 600.0
-EXAMPLES = 5_000 if os.environ.get("MEDIA_ASSETS_LONG") == "1" else 500
+EXAMPLES = 5_000 if LONG else 500
 
 
 def _date(seconds: float) -> str:
@@ -70,6 +70,7 @@ _VALUES = st.one_of(
 )
 
 
+@pytest.mark.sample(f"{EXAMPLES:,} of 5,000 random waits")
 @settings(max_examples=EXAMPLES, deadline=None)
 @given(
     seconds=st.none() | _VALUES,

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from media_assets.providers.base import HttpCall
 from media_assets.providers.transport.wire import ExchangeLimits, NotSentError, ReplyLostError, exchange
+from media_assets_tests.conftest import LONG
 from media_assets_tests.providers.transport.raw_server import (
     Connection,
     RawServer,
@@ -23,7 +24,7 @@ from media_assets_tests.providers.transport.raw_server import (
     unused_port,
 )
 
-EXAMPLES = 500 if os.environ.get("MEDIA_ASSETS_LONG") == "1" else 25
+EXAMPLES = 500 if LONG else 25
 """Of twenty replies each."""
 SHORT = ExchangeLimits(deadline_s=0.8)
 CONNECTING = ExchangeLimits(deadline_s=10, connect_s=0.3)
@@ -367,6 +368,7 @@ _REPLY = st.lists(
 ).map(b"".join)
 
 
+@pytest.mark.sample(f"{EXAMPLES:,} of 500 times 20 random replies")
 @settings(max_examples=EXAMPLES, deadline=None)
 @given(replies=st.lists(st.one_of(_REPLY, _REPLY.map(b"HTTP/1.1 200 OK\r\n".__add__)), min_size=20, max_size=20))
 def test_whatever_bytes_come_it_is_a_reply_or_lost(replies: list[bytes]) -> None:
