@@ -11,6 +11,7 @@ import pytest
 
 from media_assets.errors import (
     BudgetExceededError,
+    InsufficientCreditError,
     MediaAssetsError,
     ProviderUnavailableError,
     UnexpectedResponseError,
@@ -216,19 +217,36 @@ def test_strict_fails_with_the_first_model(market: Market) -> None:
     assert market.accepted() == []
 
 
+_FIFTY = [_picture(FIRST, key=f"p-{seed}", seed=seed) for seed in range(50)]
+
+
 def test_an_empty_account_is_asked_once(market: Market) -> None:
     """Fifty prompts that all fail alike would be fifty refused submissions."""
     market.set_faults({"provider": "replicate", "fault": "insufficient_credit"})
     with market.studio() as studio:
 
-        async def all_of_them() -> list[Film]:
-            prompts = [_picture(FIRST, key=f"p-{seed}", seed=seed) for seed in range(10)]
-            return [film async for film in studio.stream(prompts)]
+        async def one_after_the_other() -> list[Film]:
+            return [await studio.attempt(prompt) for prompt in _FIFTY]
 
-        films = asyncio.run(all_of_them())
+        films = asyncio.run(one_after_the_other())
 
-    assert all(film.error is not None for film in films)
-    assert market.posts("replicate") <= 8, "at most those that were in flight at once"
+    assert {type(film.error) for film in films} == {InsufficientCreditError}
+    assert market.posts("replicate") == 1
+
+
+@pytest.mark.parametrize("places", [1, 3])
+def test_a_crowd_asks_an_empty_account_no_oftener_than_it_has_places(market: Market, places: int) -> None:
+    """Only those that are on their way when the first refusal comes; whoever waits for a place is not sent."""
+    market.set_faults({"provider": "replicate", "fault": "insufficient_credit"})
+    with market.studio(replicate_concurrency=places) as studio:
+
+        async def at_once() -> list[Film]:
+            return [film async for film in studio.stream(_FIFTY)]
+
+        films = asyncio.run(at_once())
+
+    assert {type(film.error) for film in films} == {InsufficientCreditError}
+    assert 1 <= market.posts("replicate") <= places
 
 
 def test_a_fallback_beyond_the_cap_is_not_bought(market: Market) -> None:
