@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from media_assets.catalog import ModelSpec, Recovery, load_catalog
 from media_assets.pricing import Estimate, estimate
 from media_assets.prompt import Prompt, Step
-from media_assets.providers.base import HttpCall
+from media_assets.providers.base import Deadlines, HttpCall
 from media_assets.providers.registry import build_adapters
 from media_assets.request import GenerationRequest
 from media_assets.simulator.bill import bill_line
@@ -53,7 +53,7 @@ def expected(spec: ModelSpec, script: str, speed: float) -> Estimate:
 def billed_usd(spec: ModelSpec, script: str, speed: float) -> Decimal:
     """Return what the simulator charges for the voice it would make: by its own count, speed and prices."""
     request = asked(spec, script, speed)
-    call = ADAPTERS[spec.provider].submit_call(request, inputs={}, run_deadline_s=spec.run_deadline_s)
+    call = ADAPTERS[spec.provider].submit_call(request, inputs={}, deadlines=Deadlines.of(spec))
     assert isinstance(call, HttpCall)
     assert isinstance(call.json_body, dict)
     text = str(request.params[spec.roles["script"]])
