@@ -16,7 +16,7 @@ import pytest
 from media_assets.prediction import State
 from media_assets.providers.base import Asked, InputFile
 from media_assets.simulator.media import picture
-from media_assets.simulator.replicate_files import sign_download
+from media_assets.simulator.replicate_files import LARGEST_BYTES, sign_download
 from media_assets.simulator.server import Simulator
 from media_assets_tests.conformance.conftest import Fail, Record
 from media_assets_tests.conformance.fal_types import FalTypes
@@ -136,6 +136,8 @@ def test_replicate_files_and_catalogue(replicate: JudgedWire, record_property: R
     assert replicate.send("GET", f"/files/{file['id']}/download?{signed}").body == b"a letter"
     assert replicate.send("GET", f"/files/{file['id']}/download?owner=us&expiry=1&signature=no").status == 404
     assert replicate.send("DELETE", f"/files/{file['id']}").status == 204
+    large = {"content": ("large.bin", bytes(LARGEST_BYTES), "application/octet-stream")}
+    assert replicate.send("POST", "/files", files=large).status == 413
     official = "/models/black-forest-labs/flux-schnell"
     for path in ("/account", "/hardware", "/webhooks/default/secret", "/models", official, f"{official}/versions"):
         replicate.send("GET", path)
@@ -188,19 +190,30 @@ def test_openai_pictures_and_speech(openai: JudgedWire, simulator: Simulator, re
     record_property(SAMPLE, f"OpenAI: {openai.specification.tally}")
 
 
-@pytest.mark.parametrize(
-    "fault",
-    ["400", "content_rejected", "insufficient_credit", "retired_404", "429_header", "noexec_500", "noexec_503"],
-)
-@pytest.mark.parametrize("path", ["/images/generations", "/audio/speech"])
-def test_openai_errors(openai: JudgedWire, fail: Fail, fault: str, path: str) -> None:
-    fail(fault)
+OPENAI_FAULTS = [
+    "400",
+    "content_rejected",
+    "insufficient_credit",
+    "retired_404",
+    "429_header",
+    "noexec_500",
+    "noexec_503",
+]
+
+
+def test_openai_errors(openai: JudgedWire, fail: Fail, record_property: Record) -> None:
+    """Each way to be refused, at each address."""
     bodies = {
         "/images/generations": {"model": "gpt-image-2", "prompt": "a barn"},
         "/audio/speech": {"model": "gpt-4o-mini-tts", "input": SCRIPT, "voice": "coral"},
     }
-    assert openai.send("POST", path, json=bodies[path]).status >= 400
-    assert openai.specification.tally.replies == 1
+    for fault in OPENAI_FAULTS:
+        for path, body in bodies.items():
+            fail(fault, times=1)
+            assert openai.send("POST", path, json=body).status >= 400, (fault, path)
+
+    assert openai.specification.tally.replies == 14
+    record_property(SAMPLE, f"OpenAI's errors: {openai.specification.tally}")
 
 
 def test_elevenlabs_speech_and_history(elevenlabs: JudgedWire, simulator: Simulator, record_property: Record) -> None:
@@ -226,7 +239,7 @@ def test_elevenlabs_speech_and_history(elevenlabs: JudgedWire, simulator: Simula
     record_property(SAMPLE, f"ElevenLabs: {elevenlabs.specification.tally}")
 
 
-def test_elevenlabs_misfits(elevenlabs: JudgedWire, http: httpx.Client) -> None:
+def test_elevenlabs_misfits(elevenlabs: JudgedWire, http: httpx.Client, record_property: Record) -> None:
     """The only error that the document describes; the request is a bad one on purpose, so it is not judged."""
     path = f"/v1/text-to-speech/{VOICE}?output_format=mp3_1_1"
     reply = http.post(elevenlabs.base_url + path, json={"text": 5}, headers=dict(elevenlabs.key))
@@ -234,6 +247,7 @@ def test_elevenlabs_misfits(elevenlabs: JudgedWire, http: httpx.Client) -> None:
     assert reply.status_code == 422
     judged = Specification(elevenlabs.specification.document)
     assert schema_faults(judged.component("HTTPValidationError"), reply.json(), judged.registry) == []
+    record_property(SAMPLE, "ElevenLabs's errors: 1 reply body")
 
 
 def test_fal_requests_and_results(queue: Queue, simulator: Simulator, record_property: Record) -> None:

@@ -11,6 +11,7 @@ from replicate.client import Client
 from replicate.exceptions import ModelError, ReplicateError
 
 from media_assets.simulator.options import SimulatorOptions
+from media_assets.simulator.replicate_files import LARGEST_BYTES
 from media_assets.simulator.server import Simulator, running_simulator
 from media_assets_tests.conformance.conftest import TIME_SCALE, Fail
 from media_assets_tests.conformance.replicate_sdk import BARN, SDXL, SVD, open_client
@@ -105,6 +106,13 @@ def test_a_community_model_has_no_official_route(client: Client) -> None:
         client.models.predictions.create("stability-ai/sdxl", dict(BARN))
 
     assert refused.value.status == 404
+
+
+def test_a_file_that_is_too_large_is_the_packages_own_error(client: Client) -> None:
+    with pytest.raises(ReplicateError) as refused:
+        client.files.create(io.BytesIO(bytes(LARGEST_BYTES)), filename="large.bin")
+
+    assert (refused.value.status, refused.value.detail) == (413, "Files must be less than 100MB in size")
 
 
 def test_a_gateways_page_is_an_error_without_detail(client: Client, fail: Fail) -> None:

@@ -10,6 +10,7 @@ from PIL import Image, ImageStat
 
 from media_assets.media.probe import probe
 from media_assets.simulator.media import picture
+from media_assets.simulator.replicate_files import LARGEST_BYTES
 from media_assets.simulator.replicate_models import SDXL_VERSION, SVD_VERSION
 from media_assets_tests.simulator.asking import Asking, asking
 
@@ -245,6 +246,15 @@ def test_an_upload_is_gone_after_a_day(replicate: Asking) -> None:
     assert (early["status"], late["status"]) == ("succeeded", "failed")
     assert "Failed to download" in late["error"]
     assert replicate.client.get(url).status_code == 404
+
+
+def test_a_file_of_100_mb_is_too_large(replicate: Asking) -> None:
+    """The limit itself is too much: the specification says less than that."""
+    reply = replicate.client.post("/files", files={"content": ("large.bin", bytes(LARGEST_BYTES))})
+
+    assert (reply.status_code, reply.json()) == (413, {"detail": "Files must be less than 100MB in size"})
+    assert reply.headers["content-type"] == "application/problem+json"
+    assert "large.bin" not in {one["name"] for one in replicate.client.get("/files").json()["results"]}
 
 
 def test_an_output_url_can_be_anything(replicate: Asking) -> None:
