@@ -18,6 +18,7 @@ from starlette.routing import BaseRoute
 from media_assets.simulator import fal_storage
 from media_assets.simulator.calls import Call, endpoint, in_thread
 from media_assets.simulator.fal_bodies import (
+    BY_MODEL,
     FACES,
     PREFIX,
     RUN_FAILED,
@@ -27,6 +28,7 @@ from media_assets.simulator.fal_bodies import (
     failure_of,
     invalid_input,
     links_of,
+    model_fault,
     result_body,
     status_body,
     unreadable_picture,
@@ -229,8 +231,8 @@ def _keep(
     order = Order(values=values, picture_px=picture_px, seed=look, spoiled=spoiled)
     if call.met("content_rejected", "moderation_after_run"):
         failure = failure or content_rejected(values)
-    if call.met("run_failed"):
-        failure = failure or RUN_FAILED
+    if call.fault is not None and call.met("run_failed"):
+        failure = failure or (model_fault(500) if call.fault.value == BY_MODEL else RUN_FAILED)
     return FalRequest(
         model=model,
         # Pictures have been looked at; thousands of them would fill the memory.

@@ -16,6 +16,7 @@ from starlette.responses import JSONResponse, Response
 
 from media_assets.simulator.calls import Faces
 from media_assets.simulator.fal_models import Model
+from media_assets.simulator.faults import Fault
 from media_assets.simulator.files import StoredFile
 from media_assets.simulator.inputs import Misfit
 from media_assets.simulator.jobs import Job, JobState
@@ -63,6 +64,12 @@ NOT_STARTED: Final = Failure(status=504, detail="Request timed out", error_type=
 RUN_FAILED: Final = Failure(
     status=500, detail="Runner failed to process the request", error_type="runner_server_error", is_retryable=True
 )
+
+BY_MODEL: Final = "model"
+"""A rule's ``value`` that has a fault told by the model, in a list, and not by the platform around it."""
+
+_MODEL_FAULTS: Final[Mapping[int, str]] = {504: "generation_timeout", 503: "downstream_service_unavailable"}
+"""What a model says of a fault of its own; ``internal_server_error`` for every other status."""
 
 
 @dataclass(kw_only=True)
@@ -113,6 +120,13 @@ def _misfit(misfit: Misfit, given: Any) -> dict[str, Any]:
     names = {"integer": "int", "number": "float", "flag": "bool", "object": "dict", "list": "list"}
     name = names.get(known.kind, "string")
     return model_error(path, f"{name}_type", f"Input should be a valid {name}", misfit.given)
+
+
+def model_fault(status: int) -> Failure:
+    """Return the failure of a model that broke: the status of the request tells nothing of it."""
+    kind = _MODEL_FAULTS.get(status, "internal_server_error")
+    entry = model_error([], kind, "The model failed to process the request.", None)
+    return Failure(status=status, detail=[entry], error_type=kind, is_retryable=True)
 
 
 def content_rejected(given: Mapping[str, Any]) -> Failure:
@@ -235,6 +249,13 @@ class FalFaces(Faces):
 
     provider = "fal"
 
+    def __init__(self, *, by_model: bool = False) -> None:
+        """Speak for the platform, or as a model does of its own faults."""
+        self._by_model = by_model
+
+    def as_told(self, fault: Fault) -> "FalFaces":
+        return FalFaces(by_model=True) if fault.value == BY_MODEL else self
+
     def refuse_key(self, request: Request) -> Response | None:
         given = request.headers.get("authorization", "")
         if _KEY.fullmatch(given) and "invalid" not in given:
@@ -242,6 +263,8 @@ class FalFaces(Faces):
         return _refusal(401, "Cannot access application. Authentication is required to access this application.")
 
     def server_error(self, status: int) -> Response:
+        if self._by_model:
+            return model_fault(status).response()
         kinds = {
             502: ("runner_incomplete_response", "Runner sent an incomplete response"),
             503: ("runner_scheduling_failure", "No runner could be scheduled"),

@@ -3,6 +3,9 @@
 A rule is ``{provider, model, call, fault, times, probability, seconds, value}``; only ``fault`` is required. The first
 rule that fits a call fires, at most ``times`` times (for ever when not given) and with ``probability`` (1).
 
+``value`` is an address where a fault speaks of one; elsewhere the form of a refusal, of a provider that has several:
+for fal ``model``, told in a list by the model itself and not by the platform around it.
+
 "exec" in a name means that the submission was accepted: it is logged and billed as any other, only its reply suffers.
 """
 

@@ -202,6 +202,31 @@ def test_the_result_can_be_garbage_though_the_status_was_fine(fal: Asking) -> No
         result.json()
 
 
+def test_a_model_can_break_without_a_word_in_the_status(fal: Asking) -> None:
+    """What is wrong with the platform is in the status; what is wrong with the model only in its answer, a list."""
+    fal.fault("run_failed", value="model")
+    submitted = _submit(fal)
+
+    status, result = _ended(fal, submitted)
+
+    assert (status["status"], "error" in status) == ("COMPLETED", False)
+    assert status["metrics"]["inference_time"] > 0
+    assert (result.status_code, result.json()["detail"][0]["type"]) == (500, "internal_server_error")
+    assert fal.owed_usd() == 0
+
+
+def test_a_passing_fault_can_look_like_the_model_s_own(fal: Asking) -> None:
+    fal.fault("noexec_503", call="result", value="model", times=1)
+    submitted = _submit(fal)
+
+    _, broken = _ended(fal, submitted)
+    result = fal.client.get(submitted["response_url"])
+
+    assert (broken.status_code, broken.headers["x-fal-error-type"]) == (503, "downstream_service_unavailable")
+    assert result.status_code == 200
+    assert fal.owed_usd() == Decimal("0.003")
+
+
 def test_a_black_picture_is_a_success_that_says_so(fal: Asking) -> None:
     """The safety checker blackens pictures; the only word of it is a flag. It is paid for."""
     fal.fault("black_output")
