@@ -14,7 +14,7 @@
     │   │   └── ModelGoneError          the provider does not have this model (any more)
     │   ├── ContentRejectedError        moderation, before or after the work; ``billed`` says which
     │   ├── RateLimitedError            refused for now: not billed, submit later   .retry_after_s
-    │   ├── ProviderUnavailableError    never connected: not billed, submit later
+    │   ├── ProviderUnavailableError    never connected: not billed, submit later   .if_it_lasts
     │   ├── PredictionFailedError       accepted, then failed
     │   ├── PredictionTimeoutError      still running: billed, resume it
     │   ├── UnknownOutcomeError         sent, no answer: MAY be billed, ask a person
@@ -214,6 +214,8 @@ class ProviderUnavailableError(PurchaseError):
     """The call never reached the provider: not billed, submit later."""
 
     rerun = Rerun.RESUBMIT
+    if_it_lasts: PurchaseError | None = None
+    """What an answer to a free call means once it is the same however often it is asked for; None: nothing more."""
 
 
 class PredictionFailedError(PurchaseError):

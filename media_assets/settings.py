@@ -74,6 +74,8 @@ class Settings(BaseSettings):
     """First wait before a refused or unanswered call is sent again, where sending again is safe."""
     deadline_grace_s: float = Field(default=30.0, ge=0)
     """How long a model may run beyond its deadline before it counts as too slow."""
+    not_found_grace_s: float = Field(default=60.0, ge=0)
+    """How long a provider may say that it does not know a prediction, or its result, before it is believed."""
     refusals_deadline_s: float = Field(default=600.0, ge=0)
     """How long a submission that a provider refuses for now (429) is tried again."""
 
@@ -136,6 +138,7 @@ class Settings(BaseSettings):
             poll_longest_s=15 * self.poll_interval_s,
             backoff_first_s=self.retry_interval_s,
             deadline_grace_s=self.deadline_grace_s,
+            not_found_grace_s=self.not_found_grace_s,
             refusals_deadline_s=self.refusals_deadline_s,
         )
 

@@ -27,6 +27,7 @@ from media_assets.errors import (
     RequestRejectedError,
     Rerun,
     UnexpectedResponseError,
+    UnknownOutcomeError,
 )
 from media_assets.ledger import Ledger, open_ledger
 from media_assets.ledger.rows import PurchaseRow
@@ -117,6 +118,9 @@ class WebAdapter(Adapter):
         error = kind(f"testing answered {reply.status} to {asked}", provider=self.name)
         if prediction is not None and kind is not OutputLostError and reply.status != 422:
             error.rerun, error.billed, error.prediction_id = Rerun.RESUME, Billed.UNKNOWN, prediction.id
+        if isinstance(error, ProviderUnavailableError) and b"unless it lasts" in reply.body:
+            kind = PredictionFailedError if b"failed" in reply.body else UnknownOutcomeError
+            error.if_it_lasts = kind("testing said so again and again", prediction_id=error.prediction_id)
         return error
 
 

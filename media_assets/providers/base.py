@@ -201,8 +201,11 @@ class Adapter(ABC):
     def parse_error(self, reply: HttpReply, asked: Asked, prediction: Prediction | None = None) -> PurchaseError:
         """Read a reply that is not a 2xx.
 
-        A ``ProviderUnavailableError`` or ``RateLimitedError`` says that the same GET may be sent again. What a status
-        code means for a submit's outcome is decided by the transport: 408, 409 and 5xx are never taken as unsent.
+        A ``ProviderUnavailableError`` or ``RateLimitedError`` says that the same GET may be sent again; the former's
+        ``if_it_lasts`` is the word on the prediction that the answer turns out to be when it stays the same.
+
+        What a status code means for a submit's outcome is decided by the transport: 408, 409 and 5xx are never taken
+        as unsent.
         """
         del asked
         known = prediction.id if prediction else None

@@ -1,5 +1,7 @@
 """What fal's errors mean: two shapes of body, a few headers, and a model's own errors as answers to a result call.
 
+When such an answer ends a prediction: ``docs/decisions/0012-completed-is-paid-for.md``.
+
 From fal's error pages as read on 2026-11-22. A model's error has a list as ``detail``, an error of the platform a
 text, and endpoints that were not migrated a text as well. ``type`` is for programs, ``msg`` only for people.
 """
@@ -20,10 +22,11 @@ from media_assets.errors import (
     RateLimitedError,
     RequestRejectedError,
     Rerun,
+    UnknownOutcomeError,
 )
 from media_assets.prediction import Prediction
 from media_assets.providers.base import Asked, HttpReply
-from media_assets.providers.polled import PolledAdapter, quantity_of
+from media_assets.providers.polled import LOOK, PolledAdapter, quantity_of
 from media_assets.providers.refusals import ADVICE, Refusal, text_of
 from media_assets.redact import redact_text
 
@@ -73,9 +76,12 @@ class FalErrors(PolledAdapter):
     def parse_error(self, reply: HttpReply, asked: Asked, prediction: Prediction | None = None) -> PurchaseError:
         """Read a reply that is not a 2xx, by what the call was for.
 
-        A result call is answered with the model's own error, which is the final word on the prediction; whatever else
-        it is answered with says nothing about the result, so it is asked for again. That a request is unknown then,
-        though it was completed, means that its result was deleted.
+        A result is asked for only after ``COMPLETED`` without an error, so it is there and paid for, unless the model
+        itself says otherwise. Its word is a list, or a 422, or that the request was canceled: they are final. Whatever
+        else a result call is answered with may be of the moment, so it is asked for again. Where that stays the same
+        it says what it says (``if_it_lasts``), but for the platform's own faults: of those the status would have told.
+        None of it is proof that nothing was billed, so none of it says ``rerun`` resubmit. A request that is unknown,
+        though it was completed, had its result deleted.
 
         A cancel that came too late (400 ``ALREADY_COMPLETED``) or for an unknown id (404 ``NOT_FOUND``) is a
         ``RequestRejectedError`` with ``rerun`` resume: what became of the prediction, its state says.
@@ -83,33 +89,44 @@ class FalErrors(PolledAdapter):
         if asked is not Asked.RESULT:
             return super().parse_error(reply, asked, prediction)
         refusal = self.read_refusal(reply)
-        if self._is_final(reply, refusal):
+        if self._is_last_word(reply, refusal):
             return self._model_error(reply, refusal, prediction)
         if reply.status == _NOT_FOUND and refusal.words == ("NOT_FOUND",):
             advice = "decide whether to buy it again"
             return self.error(OutputLostError, reply, asked, refusal, prediction, advice=advice)
         kind = RateLimitedError if reply.status == _TOO_MANY else ProviderUnavailableError
-        return self.unfinished(kind, reply, asked, refusal, prediction)
+        error = self.unfinished(kind, reply, asked, refusal, prediction)
+        if isinstance(error, ProviderUnavailableError):
+            error.if_it_lasts = self._lasting(reply, refusal, prediction)
+        return error
 
-    def _is_final(self, reply: HttpReply, refusal: Refusal) -> bool:
-        document = reply.json()
-        told = isinstance(document, dict) and (document.get("detail") or document.get("error_type"))
-        if (
-            reply.status in _NEVER_FINAL
-            or reply.status < _ERRORS_FROM
-            or (not refusal.words and _UNFINISHED.search(refusal.message))
-        ):
+    def _is_last_word(self, reply: HttpReply, refusal: Refusal) -> bool:
+        if reply.status in _NEVER_FINAL or not _ERRORS_FROM <= reply.status < _SERVER_FAULTS:
             return False
-        is_own = bool(told or reply.headers.get("x-fal-error-type"))
-        return is_own or reply.status == _CANCELED or (reply.status == _UNPROCESSABLE and not self.is_passing(reply))
+        if reply.status == _UNPROCESSABLE:
+            return not self.is_passing(reply) or _is_told(reply)
+        if reply.status == _NOT_FOUND:
+            return _is_told(reply)
+        return _is_list(reply, refusal) or (reply.status == _CANCELED and "client_cancelled" in refusal.words)
+
+    def _lasting(self, reply: HttpReply, refusal: Refusal, prediction: Prediction | None) -> PurchaseError | None:
+        """Return what an answer means that is the same however often it is asked for; None: nothing more."""
+        if reply.status in _NEVER_FINAL or reply.status < _ERRORS_FROM or _is_platform_fault(refusal):
+            return None
+        if reply.status < _SERVER_FAULTS:
+            is_word = _is_told(reply) or reply.status == _CANCELED
+            is_early = not refusal.words and _UNFINISHED.search(refusal.message)
+            return self._model_error(reply, refusal, prediction) if is_word and not is_early else None
+        if not refusal.words:
+            return None
+        if _is_list(reply, refusal) and prediction is not None and "inference_s" in prediction.reported:
+            return self._model_error(reply, refusal, prediction)
+        return self.error(UnknownOutcomeError, reply, Asked.RESULT, refusal, prediction, advice=LOOK)
 
     def _model_error(self, reply: HttpReply, refusal: Refusal, prediction: Prediction | None) -> PurchaseError:
-        billed = billed_of(reply)
-        kind = _kind_of(refusal, reply.status)
-        may_retry = issubclass(kind, PredictionFailedError) and _may_retry(refusal, reply.headers)
-        rerun = Rerun.RESUBMIT if may_retry and billed is Billed.NO else None
-        advice = _advice(kind, rerun)
-        return self.error(kind, reply, Asked.RESULT, refusal, prediction, advice=advice, billed=billed, rerun=rerun)
+        kind, billed = _kind_of(refusal, reply.status), billed_of(reply)
+        advice = ADVICE.get(kind, "use another model, or submit it again on purpose")
+        return self.error(kind, reply, Asked.RESULT, refusal, prediction, advice=advice, billed=billed)
 
     def ended(self, refusal: Refusal, headers: Mapping[str, str], prediction_id: str) -> PurchaseError:
         """Return why a request that is ``COMPLETED`` with an error has failed.
@@ -150,10 +167,24 @@ class FalErrors(PolledAdapter):
 def billed_of(reply: HttpReply) -> Billed:
     """Say whether a failed result is billed: 5xx never, else only where fal reports units.
 
-    The documentation says that a 422 may be charged if GPU time was used, and not how to tell (2026-11-22).
+    That a 5xx is the result, and not of the moment, is for the caller to know. The documentation says that a 422 may be
+    charged if GPU time was used, and not how to tell (2026-11-22).
     """
     units = quantity_of(reply.headers.get("x-fal-billable-units"))
     return Billed.YES if units and reply.status < _SERVER_FAULTS else Billed.NO
+
+
+def _is_told(reply: HttpReply) -> bool:
+    """Whether a reply is in fal's own words, and not of something in front of it."""
+    document = reply.json()
+    told = isinstance(document, dict) and (document.get("detail") or document.get("error_type"))
+    return bool(told or reply.headers.get("x-fal-error-type"))
+
+
+def _is_list(reply: HttpReply, refusal: Refusal) -> bool:
+    """Whether a reply has the shape of a model's own error: a list of faults with their types."""
+    document = reply.json()
+    return isinstance(document, dict) and isinstance(document.get("detail"), list) and bool(refusal.words)
 
 
 def _is_platform_fault(refusal: Refusal) -> bool:

@@ -23,10 +23,10 @@ from media_assets.errors import (
     UnexpectedResponseError,
     UnknownOutcomeError,
 )
-from media_assets.media.sniff import HEAD_BYTES, describe_unknown
+from media_assets.media.sniff import HEAD_BYTES
 from media_assets.prediction import Prediction
 from media_assets.providers.base import Adapter, Asked, HttpReply
-from media_assets.providers.refusals import ADVICE, REFUSED, Refusal, seconds_of
+from media_assets.providers.refusals import ADVICE, REFUSED, Refusal, describe_answer, seconds_of
 from media_assets.redact import redact_text
 
 IS_BILLED: Mapping[Billed, str] = {
@@ -43,7 +43,7 @@ _WHAT: Mapping[Asked, str] = {
     Asked.UPLOAD: "an upload",
 }
 _LATER = "run again to go on with it: that costs nothing more"
-_LOOK = "it may have been carried out and billed: look for it on the provider's site before it is bought again"
+LOOK = "it may have been carried out and billed: look for it on the provider's site before it is bought again"
 
 _REFUSED_SUBMIT: Mapping[int, type[PurchaseError]] = {**REFUSED, 404: ModelGoneError}
 _ACCESS: Mapping[int, type[PurchaseError]] = {status: REFUSED[status] for status in (401, 402, 403)}
@@ -119,7 +119,7 @@ class PolledAdapter(Adapter):
 
     def _submit_error(self, reply: HttpReply, refusal: Refusal) -> PurchaseError:
         if reply.status not in _REFUSED_SUBMIT:
-            return self.error(UnknownOutcomeError, reply, Asked.SUBMIT, refusal, advice=_LOOK)
+            return self.error(UnknownOutcomeError, reply, Asked.SUBMIT, refusal, advice=LOOK)
         kind = self.meaning_of(reply, refusal) or _REFUSED_SUBMIT[reply.status]
         return self.error(kind, reply, Asked.SUBMIT, refusal, billed=Billed.NO)
 
@@ -136,7 +136,7 @@ class PolledAdapter(Adapter):
         self, reply: HttpReply, asked: Asked, refusal: Refusal, prediction: Prediction | None
     ) -> PurchaseError:
         if reply.status == _NOT_FOUND and asked is not Asked.CANCEL:
-            return self.error(UnknownOutcomeError, reply, asked, refusal, prediction, advice=_LOOK)
+            return self.error(UnknownOutcomeError, reply, asked, refusal, prediction, advice=LOOK)
         if reply.status == _TOO_MANY:
             kind: type[PurchaseError] = RateLimitedError
         elif self.is_passing(reply):
@@ -191,7 +191,8 @@ class PolledAdapter(Adapter):
     ) -> PurchaseError:
         """Return the error that tells of a reply."""
         marks = [f"status {reply.status}", *refusal.words[:1], *refusal.fields[:10]]
-        said = redact_text(refusal.message) or f"its body {describe_unknown(reply.body[:HEAD_BYTES])}"
+        nothing = "no reason was given" if reply.json() is not None else f"its body {describe_answer(reply.body)}"
+        said = redact_text(refusal.message) or nothing
         about = f" about prediction {prediction.id}" if prediction else ""
         error = kind(
             f"{self.name} answered {_WHAT[asked]}{about} with {redact_text(', '.join(marks))}: {said}; "
@@ -233,7 +234,7 @@ class PolledAdapter(Adapter):
     ) -> UnexpectedResponseError:
         """Return the error for a 2xx that cannot be read; with an id, a rerun asks again."""
         about = f" about prediction {prediction_id}" if prediction_id else ""
-        advice = _LATER if prediction_id else _LOOK
+        advice = _LATER if prediction_id else LOOK
         return UnexpectedResponseError(
             f"{self.name} answered {_WHAT[asked]}{about}, but {redact_text(reason)}; {advice}",
             provider=self.name,
@@ -253,7 +254,7 @@ class PolledAdapter(Adapter):
             raise self.unexpected(asked, f"not over HTTP: with {type(reply).__name__}", known)
         document = reply.json()
         if not isinstance(document, dict):
-            unread = describe_unknown(reply.body[:HEAD_BYTES])
+            unread = describe_answer(reply.body)
             reason = unread if document is None else f"is {type(document).__name__}, not an object"
             raise self.unexpected(asked, f"its body {reason}", known)
         return document

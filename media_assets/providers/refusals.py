@@ -14,6 +14,7 @@ from media_assets.errors import (
     RateLimitedError,
     RequestRejectedError,
 )
+from media_assets.media.sniff import HEAD_BYTES
 
 REFUSED: Mapping[int, type[PurchaseError]] = {
     400: RequestRejectedError,
@@ -56,6 +57,20 @@ class Refusal:
 def text_of(value: Any) -> str:
     """Return a text field of a reply, or nothing where it is missing or of another type."""
     return value if isinstance(value, str) else ""
+
+
+def describe_answer(body: bytes) -> str:
+    """Say in plain words what came in the place of the JSON that was expected; the sentence lacks its subject."""
+    # A character may be cut in two where the head ends.
+    text = body[:HEAD_BYTES].decode("utf-8-sig", errors="replace").rstrip("\ufffd").strip().lower()
+    if not text:
+        return "is not text" if body.strip() else "is empty"
+    if text.startswith("<"):
+        return "is a web page (HTML)" if "<html" in text else "is XML"
+    if text.startswith(("{", "[")):
+        return "is JSON that is broken or cut off"
+    is_text = all(character.isprintable() or character.isspace() for character in text)
+    return "is plain text" if is_text and "\ufffd" not in text else "is not text"
 
 
 def seconds_of(headers: Mapping[str, str]) -> float | None:

@@ -4,6 +4,7 @@ import asyncio
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from decimal import Decimal
 from typing import Any
 
 import sqlalchemy as sa
@@ -72,6 +73,14 @@ def buy(market: Market, spec: ModelSpec, *, take: int, **settings: Any) -> Bough
     return Bought(
         row=row, attempts=attempts, error=error, posts=posts_after - posts, accepted=accepted_after - accepted
     )
+
+
+def assert_books_balance(market: Market) -> None:
+    """Hold that what the ledger says was spent is what the simulator bills, to the last micro-dollar."""
+    market.set_faults()
+    with market.studio() as studio:
+        cost = sum(row.cost_micro_usd or 0 for row in studio.ledger.purchases.search())
+    assert Decimal(cost) / 1_000_000 == market.bill_usd()
 
 
 def _counts(market: Market) -> tuple[int, int]:

@@ -1,5 +1,6 @@
 """fal's answers to a result call: what was made, or the model's own error, or nothing about either."""
 
+from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
@@ -17,6 +18,7 @@ from media_assets.errors import (
     RequestRejectedError,
     Rerun,
     UnexpectedResponseError,
+    UnknownOutcomeError,
 )
 from media_assets.prediction import Output, Prediction, State
 from media_assets.providers.base import Asked
@@ -146,49 +148,75 @@ def test_a_result_of_nobody_knows_what_is_refused() -> None:
         ADAPTER.parse(reply_of(IMAGES), Asked.RESULT)
 
 
+def _assert_asked_again(error: PurchaseError) -> ProviderUnavailableError:
+    """Hold that a paid prediction is neither ended nor bought again by an answer."""
+    assert isinstance(error, ProviderUnavailableError)
+    assert (error.billed, error.rerun, error.prediction_id) == (Billed.UNKNOWN, Rerun.RESUME, FAL_ID)
+    assert "the prediction is not lost" in error.message
+    return error
+
+
 @pytest.mark.parametrize(("kind", "status"), TRANSIENT)
 @pytest.mark.parametrize("told", ["type", "header", "list"])
-def test_faults_of_the_platform_are_final_free_and_worth_another_submit(kind: str, status: int, told: str) -> None:
+def test_a_fault_of_the_platform_is_about_the_question(kind: str, status: int, told: str) -> None:
+    """Had the request ended of it, its status would have said so; another submit would pay a second time."""
     if told == "type":
-        error = result_error(platform_error(kind), status)
+        error = result_error(platform_error(kind), status, x_fal_retryable="true")
     elif told == "header":
         error = result_error(b"", status, x_fal_error_type=kind)
     else:
         error = result_error(model_error(kind), status)
 
-    assert (type(error), error.billed, error.rerun) == (PredictionFailedError, Billed.NO, Rerun.RESUBMIT)
-    assert error.prediction_id == FAL_ID
     assert kind in error.message
+    assert _assert_asked_again(error).if_it_lasts is None
+
+
+@pytest.mark.parametrize("status", [500, 502, 503, 504])
+@pytest.mark.parametrize("body", [{"detail": "Internal Server Error"}, {"error": "x"}, b"", PAGE])
+def test_a_server_fault_is_never_the_end(status: int, body: Any) -> None:
+    assert _assert_asked_again(result_error(body, status)).if_it_lasts is None
 
 
 @pytest.mark.parametrize(
     ("kind", "status"),
+    [("internal_server_error", 500), ("generation_timeout", 504), ("downstream_service_unavailable", 500)],
+)
+@pytest.mark.parametrize("retryable", ["true", "false", ""])
+def test_a_models_own_fault_is_believed_once_it_lasts(kind: str, status: int, retryable: str) -> None:
+    """Documented as never billed, but no proof that it was not: nothing submits it again by itself."""
+    error = result_error(model_error(kind), status, x_fal_retryable=retryable, x_fal_billable_units="1")
+    lasting = _assert_asked_again(error).if_it_lasts
+
+    assert type(lasting) is PredictionFailedError
+    assert (lasting.billed, lasting.rerun, lasting.prediction_id) == (Billed.NO, Rerun.NEVER, FAL_ID)
+    assert kind in lasting.message
+
+
+@pytest.mark.parametrize(
+    ("body", "known"),
     [
-        ("internal_server_error", 500),
-        ("generation_timeout", 504),
-        ("downstream_service_error", 400),
-        ("downstream_service_unavailable", 500),
-        ("no_media_generated", 422),
+        (model_error("internal_server_error"), replace(DONE, reported={})),
+        (platform_error("generation_timeout"), DONE),
+        (platform_error("no_such_type"), DONE),
     ],
 )
-@pytest.mark.parametrize(
-    ("retryable", "rerun"), [("true", Rerun.RESUBMIT), ("false", Rerun.NEVER), ("", Rerun.NEVER), ("1", Rerun.RESUBMIT)]
-)
-def test_whether_a_models_own_fault_passes_is_in_a_header(kind: str, status: int, retryable: str, rerun: Rerun) -> None:
+def test_a_fault_that_lasts_and_proves_nothing_is_for_a_person(body: Any, known: Prediction) -> None:
+    """Nothing says that it ran, or that the model said so: it may be billed."""
+    error = ADAPTER.parse_error(reply_of(body, 500), Asked.RESULT, known)
+    lasting = _assert_asked_again(error).if_it_lasts
+
+    assert type(lasting) is UnknownOutcomeError
+    assert (lasting.billed, lasting.rerun, lasting.prediction_id) == (Billed.UNKNOWN, Rerun.ASK, FAL_ID)
+
+
+@pytest.mark.parametrize(("kind", "status"), [("downstream_service_error", 400), ("no_media_generated", 422)])
+@pytest.mark.parametrize("retryable", ["true", "false", "", "1"])
+def test_a_model_s_failure_is_final_and_never_submitted_again_by_itself(kind: str, status: int, retryable: str) -> None:
+    """It ran, and fal may charge for that (documentation, 2026-11-22), whatever it says of another try."""
     error = result_error(model_error(kind), status, x_fal_retryable=retryable)
 
-    assert (type(error), error.billed, error.rerun) == (PredictionFailedError, Billed.NO, rerun)
-
-
-def test_the_header_is_believed_before_the_type() -> None:
-    assert result_error(platform_error("internal_error"), 500, x_fal_retryable="false").rerun is Rerun.NEVER
-
-
-def test_our_own_deadline_in_the_queue_is_free_and_may_be_tried_again() -> None:
-    headers = {"x_fal_request_timeout_type": "user", "x_fal_retryable": "false"}
-    error = result_error(platform_error("request_timeout"), 504, **headers)
-
-    assert (type(error), error.billed, error.rerun) == (PredictionFailedError, Billed.NO, Rerun.RESUBMIT)
+    assert (type(error), error.billed, error.rerun) == (PredictionFailedError, Billed.NO, Rerun.NEVER)
+    assert "on purpose" in error.message
 
 
 @pytest.mark.parametrize("kind", FAULTS_OF_THE_REQUEST.split())
@@ -217,44 +245,39 @@ def test_what_is_billed_is_never_submitted_again_by_itself() -> None:
     assert (error.billed, error.rerun) == (Billed.YES, Rerun.NEVER)
 
 
-def test_a_server_fault_is_never_billed() -> None:
-    assert result_error(model_error("internal_server_error"), 500, x_fal_billable_units="1").billed is Billed.NO
-
-
 def test_moderation_is_known_by_its_type() -> None:
     assert type(result_error(model_error("content_policy_violation", "prompt"), 422)) is ContentRejectedError
     assert type(result_error({"detail": "content_policy_violation"}, 422)) is RequestRejectedError
 
 
-@pytest.mark.parametrize(
-    ("status", "body"),
-    [(422, b""), (422, {"detail": "text"}), (400, {"detail": "text"}), (400, platform_error("bad_request"))],
-)
-def test_errors_of_an_endpoint_that_was_not_migrated_are_final_too(status: int, body: Any) -> None:
-    assert type(result_error(body, status)) is RequestRejectedError
+@pytest.mark.parametrize("body", [b"", {"detail": "text"}, platform_error("bad_request")])
+def test_errors_of_an_endpoint_that_was_not_migrated_are_final_too(body: Any) -> None:
+    assert type(result_error(body, 422)) is RequestRejectedError
 
 
-@pytest.mark.parametrize("status", [500, 502, 503, 504])
-def test_a_server_fault_in_fals_own_words_is_final(status: int) -> None:
-    error = result_error({"detail": "Internal Server Error"}, status)
+@pytest.mark.parametrize("body", [{"detail": "text"}, platform_error("bad_request")])
+@pytest.mark.parametrize("status", [400, 409, 413])
+def test_a_refusal_by_the_platform_is_believed_once_it_lasts(status: int, body: Any) -> None:
+    lasting = _assert_asked_again(result_error(body, status)).if_it_lasts
 
-    assert (type(error), error.billed, error.rerun) == (PredictionFailedError, Billed.NO, Rerun.NEVER)
+    assert type(lasting) is RequestRejectedError
+    assert lasting.rerun is Rerun.NEVER
 
 
 @pytest.mark.parametrize(
     ("body", "headers"),
-    [
-        (platform_error("client_cancelled"), {}),
-        (b"", {}),
-        (PAGE, {}),
-        (b"", {"x_fal_error_type": "client_cancelled"}),
-    ],
+    [(platform_error("client_cancelled"), {}), (b"", {"x_fal_error_type": "client_cancelled"})],
 )
 def test_a_canceled_request_is_free(body: Any, headers: dict[str, str]) -> None:
     """Whether one that ran is billed is unknown; the documentation says that only successes are (2026-11-22)."""
     error = result_error(body, 499, **headers)
 
-    assert (type(error), error.billed) == (PredictionFailedError, Billed.NO)
+    assert (type(error), error.billed, error.rerun) == (PredictionFailedError, Billed.NO, Rerun.NEVER)
+
+
+@pytest.mark.parametrize("body", [b"", PAGE, platform_error("client_disconnected")])
+def test_that_the_asker_went_away_may_be_about_the_question(body: Any) -> None:
+    assert type(_assert_asked_again(result_error(body, 499)).if_it_lasts) is PredictionFailedError
 
 
 def test_a_path_that_the_app_does_not_have_is_a_model_that_is_gone() -> None:
@@ -281,8 +304,6 @@ def test_a_result_that_is_unknown_though_completed_is_lost() -> None:
         (408, platform_error("x"), ProviderUnavailableError),
         (425, b"", ProviderUnavailableError),
         (422, PAGE, ProviderUnavailableError),
-        (500, b"", ProviderUnavailableError),
-        (500, {"error": "x"}, ProviderUnavailableError),
         (502, PAGE, ProviderUnavailableError),
         (503, b"upstream connect error", ProviderUnavailableError),
         (504, PAGE, ProviderUnavailableError),
@@ -301,6 +322,7 @@ def test_what_says_nothing_about_the_result_never_ends_a_paid_prediction(
 
     assert (type(error), error.prediction_id) == (kind, FAL_ID)
     assert (error.billed, error.rerun) == (Billed.UNKNOWN, Rerun.RESUME)
+    assert getattr(error, "if_it_lasts", None) is None
 
 
 def test_a_refused_result_says_what_to_mend() -> None:

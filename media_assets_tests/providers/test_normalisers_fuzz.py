@@ -11,7 +11,14 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from media_assets.errors import Billed, MediaAssetsError, PurchaseError, RateLimitedError, Rerun
+from media_assets.errors import (
+    Billed,
+    MediaAssetsError,
+    ProviderUnavailableError,
+    PurchaseError,
+    RateLimitedError,
+    Rerun,
+)
 from media_assets.prediction import Output, Prediction, State
 from media_assets.providers.base import Adapter, Asked, HttpReply
 from media_assets.providers.fal import FalAdapter
@@ -137,13 +144,27 @@ def _check_error(
         assert error.billed is not Billed.NO
     if error.rerun is Rerun.RESUBMIT and not isinstance(error, RateLimitedError):
         assert error.billed is Billed.NO
+    if asked is Asked.RESULT:
+        _check_result_error(error, reply)
+
+
+def _check_result_error(error: PurchaseError, reply: HttpReply) -> None:
+    """What was completed is paid for: no answer has it submitted again, and no fault of a server is the end of it."""
+    lasting = error.if_it_lasts if isinstance(error, ProviderUnavailableError) else None
+    for one in filter(None, (error, lasting)):
+        assert one.rerun is not Rerun.RESUBMIT
+        assert one.prediction_id == recorded.FAL_ID
+        assert one.message.isprintable()
+    if reply.status >= 500:
+        assert isinstance(error, ProviderUnavailableError)
+        assert (error.rerun, error.billed) == (Rerun.RESUME, Billed.UNKNOWN)
 
 
 @pytest.mark.sample(f"{EXAMPLES:,} of 5,000 random replies")
 @ADAPTERS
 @given(
     asked=st.sampled_from([Asked.SUBMIT, Asked.STATUS, Asked.RESULT, Asked.CANCEL]),
-    status=st.sampled_from([200, 200, 200, 201, 202, 301, 400, 401, 402, 403, 404, 408, 409, 422, 429, 499, 500, 503]),
+    status=st.sampled_from([200, 200, 200, 201, 202, 301, 400, 401, 402, 403, 404, 408, 409, 422, 429, 499, 500, 504]),
     headers=_HEADERS,
     body=_BODIES,
 )
@@ -214,6 +235,7 @@ _FAL: dict[str, tuple[Any, int, Asked]] = {
     "moderated": (recorded.model_error("content_policy_violation", "prompt"), 422, Asked.RESULT),
     "downstream": (recorded.model_error("downstream_service_error"), 400, Asked.RESULT),
     "platform error": (recorded.platform_error("runner_disconnected"), 503, Asked.RESULT),
+    "model broke": (recorded.model_error("internal_server_error"), 500, Asked.RESULT),
     "client cancelled": (recorded.platform_error("client_cancelled"), 499, Asked.RESULT),
     "too early": (recorded.TOO_EARLY, 400, Asked.RESULT),
     "locked": (recorded.LOCKED, 403, Asked.SUBMIT),

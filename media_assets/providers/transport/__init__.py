@@ -13,8 +13,6 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import fields
 from pathlib import Path
 
-import tenacity
-
 from media_assets.catalog import ModelSpec
 from media_assets.errors import (
     Billed,
@@ -33,6 +31,7 @@ from media_assets.providers.endpoints import Endpoints
 from media_assets.providers.keys import key_problem
 from media_assets.providers.registry import build_adapters
 from media_assets.providers.transport.addresses import Allowed, check_base_url, same_origin
+from media_assets.providers.transport.asking import UnreadableError, ask_until_answered
 from media_assets.providers.transport.download import DownloadLimits, download
 from media_assets.providers.transport.follow import Following
 from media_assets.providers.transport.inputs import as_reference
@@ -58,7 +57,6 @@ REFUSED = frozenset({400, 401, 402, 403, 404, 413, 415, 422, 429})
 _FORBIDDEN = 403
 _READ_DEADLINE_S = 30.0
 """For one poll, upload step or cancel; such calls are sent again."""
-_LONGEST_BACKOFF_S = 30.0
 
 
 class Transport:
@@ -130,7 +128,11 @@ class Transport:
             return {}
 
         async def send(call: HttpCall) -> HttpReply:
-            reply = await self._send_again(adapter, call, Asked.UPLOAD, None, spec)
+            reply = await ask_until_answered(
+                lambda: self._send(adapter, call, Asked.UPLOAD, None, spec),
+                budget_s=spec.poll_error_budget_s,
+                first_wait_s=self.options.backoff_first_s,
+            )
             if not reply.is_success:
                 refusal = adapter.parse_error(reply, Asked.UPLOAD)
                 refusal.http_status = reply.status
@@ -219,12 +221,14 @@ class Transport:
         """Wait for a prediction and return it final. Free; see :meth:`Following.to_the_end` for its errors."""
         adapter = self.adapter(spec.provider)
 
-        async def send(call: HttpCall, asked: Asked, known: Prediction) -> HttpReply:
-            return await self._send_again(adapter, call, asked, known, spec)
+        async def ask(call: HttpCall, asked: Asked, known: Prediction) -> Prediction | HttpReply:
+            return await ask_until_answered(
+                lambda: self._ask(adapter, call, asked, known, spec),
+                budget_s=spec.poll_error_budget_s,
+                first_wait_s=self.options.backoff_first_s,
+            )
 
-        following = Following(
-            adapter=adapter, spec=spec, options=self.options, send=send, on_change=on_change, tell=tell
-        )
+        following = Following(adapter=adapter, spec=spec, options=self.options, ask=ask, on_change=on_change, tell=tell)
         return await following.to_the_end(prediction)
 
     async def fetch(self, prediction: Prediction, spec: ModelSpec, scratch: Path) -> Path:
@@ -267,25 +271,20 @@ class Transport:
             raise UnexpectedResponseError(message, provider=adapter.name)
         return dict(adapter.auth_headers(self._key(adapter)))
 
-    async def _send_again(
-        self, adapter: Adapter, call: HttpCall, asked: Asked, known: Prediction | None, spec: ModelSpec
-    ) -> HttpReply:
-        """Send a call that costs nothing until it is answered for good, within the model's budget for that."""
-        retrying = tenacity.AsyncRetrying(
-            retry=tenacity.retry_if_exception_type((ProviderUnavailableError, RateLimitedError)),
-            wait=self._wait,
-            # A wait that would end after the budget is not begun, whatever wait the provider asked for.
-            stop=tenacity.stop_before_delay(spec.poll_error_budget_s),
-            reraise=True,
-        )
-        reply: HttpReply | None = None
-        async for attempt in retrying:
-            with attempt:
-                reply = await self._send(adapter, call, asked, known, spec)
-        if reply is None:
-            message = f"{adapter.name} was not asked"
-            raise UnexpectedResponseError(message, provider=adapter.name)
-        return reply
+    async def _ask(
+        self, adapter: Adapter, call: HttpCall, asked: Asked, known: Prediction, spec: ModelSpec
+    ) -> Prediction | HttpReply:
+        """Ask about a prediction, once, and return what the answer says of it, or a refusal.
+
+        A 2xx that cannot be read is raised, to be asked for again: a page of something in between looks like that.
+        """
+        reply = await self._send(adapter, call, asked, known, spec)
+        if not reply.is_success or asked is Asked.CANCEL:
+            return reply
+        try:
+            return adapter.parse(reply, asked, known)
+        except UnexpectedResponseError as error:
+            raise UnreadableError(error) from error
 
     async def _send(
         self, adapter: Adapter, call: HttpCall, asked: Asked, known: Prediction | None, spec: ModelSpec
@@ -307,13 +306,6 @@ class Transport:
         if isinstance(refusal, RateLimitedError | ProviderUnavailableError):
             raise refusal
         return reply
-
-    def _wait(self, state: tenacity.RetryCallState) -> float:
-        backoff = tenacity.wait_random_exponential(multiplier=self.options.backoff_first_s, max=_LONGEST_BACKOFF_S)(
-            state
-        )
-        error = state.outcome.exception() if state.outcome is not None else None
-        return max(backoff, getattr(error, "retry_after_s", None) or 0.0)
 
 
 def open_transport(endpoints: Endpoints, options: TransportOptions) -> Transport:

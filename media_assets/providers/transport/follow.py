@@ -8,13 +8,14 @@ import logging
 import random
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from media_assets.catalog import ModelSpec
 from media_assets.errors import (
     Billed,
     OutputLostError,
     PredictionTimeoutError,
+    ProviderUnavailableError,
     PurchaseError,
     Rerun,
     UnknownOutcomeError,
@@ -27,8 +28,11 @@ _log = logging.getLogger(__name__)
 
 _GROWTH = 1.5
 _NOT_FOUND = 404
-Send = Callable[[HttpCall, Asked, Prediction], Awaitable[HttpReply]]
-"""Sends a call that may be sent again, and returns whatever final answer there is."""
+Ask = Callable[[HttpCall, Asked, Prediction], Awaitable[Prediction | HttpReply]]
+"""Sends a call that may be sent again; returns what the answer says of the prediction, or a refusal that is final.
+
+The answer to a cancel is returned as it came: what became of the prediction, its state says.
+"""
 
 
 @dataclass(kw_only=True)
@@ -38,10 +42,12 @@ class Following:
     adapter: Adapter
     spec: ModelSpec
     options: TransportOptions
-    send: Send
+    ask: Ask
     on_change: Callable[[Prediction], Awaitable[None]]
     """Told of each change of state, so that it can be recorded."""
     tell: Callable[[float], None]
+    _unknown_since: float | None = field(default=None, init=False)
+    """Since when the provider says that it does not know the prediction; None: it knows it."""
 
     async def to_the_end(self, prediction: Prediction) -> Prediction:
         """Return the prediction in its final state, with its outputs or its failure.
@@ -62,7 +68,7 @@ class Following:
             # Jitter keeps many waiting chains from asking in step.
             await asyncio.sleep(wait_s * random.uniform(0.8, 1.2))  # noqa: S311 - not a secret
             wait_s = min(wait_s * _GROWTH, self.options.poll_longest_s)
-            before, prediction = prediction, await self._asked(prediction, age_s=now - began)
+            before, prediction = prediction, await self._asked(prediction)
             if prediction.progress is not None:
                 self.tell(prediction.progress)
             if prediction.remote_state != before.remote_state:
@@ -76,23 +82,30 @@ class Following:
             return now - began > self.spec.queue_deadline_s
         return now - began > self.spec.queue_deadline_s + self.spec.run_deadline_s
 
-    async def _asked(self, prediction: Prediction, *, age_s: float) -> Prediction:
+    async def _asked(self, prediction: Prediction) -> Prediction:
         call = self.adapter.status_call(prediction)
         if call is None:
             message = f"{self.adapter.name} cannot be asked about a prediction, and its reply was lost."
             raise UnknownOutcomeError(message, prediction_id=prediction.id)
-        reply = await self.send(call, Asked.STATUS, prediction)
-        if reply.status == _NOT_FOUND:
-            if age_s <= self.options.not_found_grace_s:
-                return prediction  # created a moment ago, and not everywhere yet
-            message = (
-                f"{self.adapter.name} does not know prediction {prediction.id}. It may have been billed all the same: "
-                "look for it on the provider's site before it is bought again."
-            )
-            raise UnknownOutcomeError(message, prediction_id=prediction.id)
-        if not reply.is_success:
-            raise self._error(reply, Asked.STATUS, prediction)
-        return self.adapter.parse(reply, Asked.STATUS, prediction)
+        answer = await self.ask(call, Asked.STATUS, prediction)
+        if isinstance(answer, Prediction):
+            self._unknown_since = None
+            return answer
+        if answer.status != _NOT_FOUND:
+            raise self._error(answer, Asked.STATUS, prediction)
+        if self._may_be_found():
+            return prediction
+        message = (
+            f"{self.adapter.name} does not know prediction {prediction.id}. It may have been billed all the same: "
+            "look for it on the provider's site before it is bought again."
+        )
+        raise UnknownOutcomeError(message, prediction_id=prediction.id)
+
+    def _may_be_found(self) -> bool:
+        """Whether a provider that does not know a prediction may know it in a moment: its servers are many."""
+        now = time.monotonic()
+        self._unknown_since = now if self._unknown_since is None else self._unknown_since
+        return now - self._unknown_since <= self.options.not_found_grace_s
 
     def _error(self, reply: HttpReply, asked: Asked, prediction: Prediction) -> PurchaseError:
         error = self.adapter.parse_error(reply, asked, prediction)
@@ -115,16 +128,32 @@ class Following:
         call = self.adapter.result_call(prediction)
         if call is None:
             return prediction
-        try:
-            reply = await self.send(call, Asked.RESULT, prediction)
-        except OutputLostError as lost:
-            return replace(prediction, state=State.FAILED, failure=lost)
-        if reply.is_success:
-            return self.adapter.parse(reply, Asked.RESULT, prediction)
-        failure = self._error(reply, Asked.RESULT, prediction)
+        failure = await self._result(call, prediction)
+        if isinstance(failure, Prediction):
+            return failure
         if failure.rerun is Rerun.RESUME or isinstance(failure, UnknownOutcomeError):
             raise failure  # about the caller or the moment: no word on the prediction, which is paid for
         return replace(prediction, state=State.FAILED, failure=failure)
+
+    async def _result(self, call: HttpCall, prediction: Prediction) -> Prediction | PurchaseError:
+        """Return the result, or why there is none, once that is no matter of the moment."""
+        wait_s = self.options.poll_first_s
+        self._unknown_since = None
+        while True:
+            try:
+                answer = await self.ask(call, Asked.RESULT, prediction)
+            except ProviderUnavailableError as error:
+                if error.if_it_lasts is None:
+                    raise
+                return error.if_it_lasts
+            except OutputLostError as lost:
+                return lost
+            if isinstance(answer, Prediction):
+                return answer
+            if answer.status != _NOT_FOUND or not self._may_be_found():
+                return self._error(answer, Asked.RESULT, prediction)
+            await asyncio.sleep(wait_s)
+            wait_s = min(wait_s * _GROWTH, self.options.poll_longest_s)
 
     async def _give_up(self, prediction: Prediction, waited_s: float) -> Prediction:
         """Stop waiting: what is still queued is called back first, since that is free.
@@ -154,8 +183,8 @@ class Following:
         until = time.monotonic() + self.options.deadline_grace_s
         wait_s = self.options.poll_first_s
         try:
-            await self.send(call, Asked.CANCEL, prediction)
-            while not (prediction := await self._asked(prediction, age_s=0.0)).state.is_final:
+            await self.ask(call, Asked.CANCEL, prediction)
+            while not (prediction := await self._asked(prediction)).state.is_final:
                 # A cancel is a request: it takes a moment, and may come too late.
                 if time.monotonic() >= until:
                     break

@@ -36,7 +36,7 @@ class TransportOptions:
     refusals_deadline_s: float = 600.0
     """How long a submission that is refused for now (429), or cannot connect, is tried again."""
     not_found_grace_s: float = 60.0
-    """How long a prediction may be unknown to its provider right after it was created."""
+    """How long a provider may say that it does not know a prediction, or its result, before it is believed."""
     backoff_first_s: float = 1.0
     """First wait between tries of the same call; later ones grow, with jitter."""
     breaker_s: float = 300.0

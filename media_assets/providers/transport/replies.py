@@ -58,6 +58,8 @@ def read_refused(adapter: Adapter, reply: HttpReply, asked: Asked, known: Predic
         error.retry_after_s = wait_s(
             reply.headers, error.retry_after_s, now=datetime.now(UTC), cap_s=_LONGEST_RETRY_AFTER_S
         )
+    if isinstance(error, ProviderUnavailableError) and error.if_it_lasts is not None:
+        error.if_it_lasts.http_status = reply.status
     return error
 
 

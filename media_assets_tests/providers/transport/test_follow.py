@@ -1,6 +1,7 @@
 """Waiting for a prediction: whatever is answered, nothing is bought twice, and only a deadline ends the wait."""
 
 import logging
+import time
 from collections.abc import Callable
 from decimal import Decimal
 from pathlib import Path
@@ -54,6 +55,33 @@ def test_unknown_right_after_it_was_created_is_waited_for(tmp_path: Path) -> Non
         shop.buy()
 
         assert shop.service.asked["status"] >= 3
+        assert shop.service.submits == 1
+
+
+def test_unknown_for_a_moment_of_a_long_run_is_waited_for(tmp_path: Path) -> None:
+    """A clip takes minutes, and one bad answer in all that time must not leave what is paid for behind."""
+
+    def status(nth: int, name: str) -> Answer:
+        if nth in {3, 6}:
+            return 404, {}
+        time.sleep(0.05)
+        return 200, {"id": name, "state": "succeeded" if nth > 6 else "running"}
+
+    with open_web_shop(tmp_path, Service(status=status)) as shop:
+        assert shop.buy().spent_usd == PRICE_USD
+        assert shop.service.submits == 1
+
+
+@pytest.mark.parametrize("answer", [(404, {}), (200, b"<html>"), (200, b""), (200, {"status": "try again"})])
+@pytest.mark.parametrize("question", ["status", "result"])
+def test_an_answer_of_the_moment_is_asked_for_again(tmp_path: Path, question: str, answer: Answer) -> None:
+    """It costs nothing to ask; to give up would degrade a film, or make somebody run it again."""
+    service = Service()
+    setattr(service, question, _first(3, answer))
+    with open_web_shop(tmp_path, service, adapter=WebAdapter(result_apart=True)) as shop:
+        assert shop.buy().spent_usd == PRICE_USD
+
+        assert shop.service.asked[question] == 4
         assert shop.service.submits == 1
 
 
@@ -137,6 +165,38 @@ def test_a_result_that_is_refused_for_good_is_a_failure(tmp_path: Path) -> None:
         assert shop.shop.row.state is PurchaseState.FAILED_FREE
         assert shop.service.submits == 1
         assert shop.shop.spent_usd() == 0
+
+
+@pytest.mark.parametrize(
+    ("said", "kind", "left", "held_micro_usd"),
+    [
+        (b"failed unless it lasts", PredictionFailedError, PurchaseState.FAILED_FREE, 0),
+        (b"unknown unless it lasts", UnknownOutcomeError, PurchaseState.UNKNOWN, 500_000),
+    ],
+)
+def test_a_fault_that_stays_the_same_is_believed_in_the_end(
+    tmp_path: Path, said: bytes, kind: type[PurchaseError], left: PurchaseState, held_micro_usd: int
+) -> None:
+    service = Service(result=lambda _nth, _name: (500, said))
+    with open_web_shop(tmp_path, service, adapter=WebAdapter(result_apart=True)) as shop:
+        with pytest.raises(kind, match="again and again") as caught:
+            shop.buy()
+
+        assert type(caught.value) is kind
+        assert (caught.value.prediction_id, caught.value.http_status) == ("p-0", 500)
+        assert shop.service.asked["result"] >= 2
+        assert (shop.shop.row.state, reserved_micro_usd(tmp_path)) == (left, held_micro_usd)
+        assert shop.service.submits == 1
+
+
+def test_faults_that_differ_are_no_word_on_a_prediction(tmp_path: Path) -> None:
+    """An outage looks different every time; what is said of one thing is the same whenever it is asked for."""
+    service = Service(result=lambda nth, _name: (500 + 3 * (nth % 2), b"failed unless it lasts"))
+    with open_web_shop(tmp_path, service, adapter=WebAdapter(result_apart=True)) as shop:
+        with pytest.raises(ProviderUnavailableError):
+            shop.buy()
+
+        _assert_goes_on(shop)
 
 
 def test_a_result_that_was_deleted_is_paid_and_lost(tmp_path: Path) -> None:
