@@ -14,7 +14,7 @@ import logging
 import secrets
 import shutil
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NoReturn
@@ -30,18 +30,16 @@ from media_assets.errors import (
     PredictionFailedError,
     ProbeError,
     PurchaseError,
-    Rerun,
     UnknownOutcomeError,
 )
 from media_assets.ledger import Ledger
 from media_assets.ledger.claims import Busy, Claim, Settlement
 from media_assets.ledger.rows import PurchaseRow, PurchaseState
-from media_assets.media.look import look
 from media_assets.orders import Order, Purchased, named, stored_failure
 from media_assets.prediction import Prediction
 from media_assets.pricing import to_micro_usd
-from media_assets.prompt import Step
 from media_assets.providers.transport import Transport
+from media_assets.receiving import received
 from media_assets.submission import Keep, Submission, is_done
 from media_assets.threads import in_thread
 
@@ -50,14 +48,6 @@ _log = logging.getLogger(__name__)
 _FIRST_WAIT_S, _LONGEST_WAIT_S = 0.02, 0.5
 _PROGRESS_EVERY_S = 2.0
 """How often the fraction done is written to the ledger: often enough for people, rarely enough for the disk."""
-
-
-_WHAT: Mapping[Step, str] = {
-    Step.IMAGE: "the picture",
-    Step.VIDEO: "the clip",
-    Step.AUDIO: "the voice",
-    Step.MERGED: "the film",
-}
 
 
 @dataclass(kw_only=True)
@@ -339,11 +329,8 @@ class Purchasing:
     async def _store_output(self, claim: Claim, order: Order, prediction: Prediction, work: _Work) -> None:
         """Download what was made, look at it, keep it."""
         purchases = self._ledger.purchases
-        is_own_file = prediction.outputs[0].path is not None
         try:
-            path = await self._transport.fetch(prediction, order.spec, work.scratch)
-            what = _WHAT[order.request.step]
-            info, failed = await in_thread(look, path, order.question, what=what, from_outside=not is_own_file)
+            path, info, failed = await received(self._transport, order, prediction, work.scratch)
         except OutputLostError as error:
             error.prediction_id = prediction.id
             await in_thread(purchases.write_lost, claim, error)
@@ -353,9 +340,7 @@ class Purchasing:
             await in_thread(purchases.write_trouble, claim, error)
             raise
         except ProbeError as error:
-            if not is_own_file and error.rerun is not Rerun.RESUME:
-                # What was paid for is no medium: kept as failed, so that nobody waits for it for ever.
-                error.billed = Billed.YES
+            if error.billed is Billed.YES:
                 await in_thread(purchases.write_failed, claim, None, error, outcome="failed")
             raise
         if failed is not None and order.spec.recovery is not Recovery.FREE:

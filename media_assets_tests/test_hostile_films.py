@@ -142,6 +142,8 @@ def _assert_clear_failure(one: Bought) -> None:
     assert len(error.message) < 500, one.name
     assert _MARK not in error.message, one.name
     assert row.state is PurchaseState.FAILED_PAID, one.name
+    is_words = "not a medium" in error.message or error.message == "output is empty."
+    assert (row.artifact is None) == is_words, (one.name, error.message)
     assert row.error is not None
     assert row.error["message"] == error.message, one.name
 

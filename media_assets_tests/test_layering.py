@@ -64,7 +64,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("media",),
     ("providers",),
     ("orders",),
-    ("submission",),
+    ("submission", "receiving"),
     ("purchase",),
     ("outlays", "routes", "standing", "steps"),
     ("film",),

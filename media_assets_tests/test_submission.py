@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from media_assets.artifact import MediaKind
 from media_assets.errors import (
     ArtifactError,
     InsufficientCreditError,
@@ -25,6 +26,7 @@ from media_assets.errors import (
 from media_assets.ledger import open_ledger
 from media_assets.ledger.admission import Limits
 from media_assets.ledger.rows import PurchaseState
+from media_assets.simulator.media import picture
 from media_assets_tests.canceling import cancel_after, until
 from media_assets_tests.making import SHOP_REQUEST, Shop, reserved_micro_usd
 from media_assets_tests.web_shop import (
@@ -188,26 +190,48 @@ def test_a_ledger_that_fails_after_the_submission_is_no_reason_to_send_again(
         assert reserved_micro_usd(tmp_path) == 500_000
 
 
-@pytest.mark.parametrize(
-    ("sound", "raised", "left"),
-    [
-        (SOUND[:1000], ProbeError, PurchaseState.FAILED_PAID),
-        (b"<html>Just a moment</html>", ProbeError, PurchaseState.FAILED_PAID),
-        (b"", ProbeError, PurchaseState.FAILED_PAID),
-    ],
-)
-def test_a_file_that_is_no_medium_is_paid_for_and_not_bought_again(
-    shop: WebShop, sound: bytes, raised: type[Exception], left: PurchaseState
-) -> None:
+@pytest.mark.parametrize("sound", [b"<html>Just a moment</html>", b'{"error": "later"}', b"not yet", b""])
+def test_words_in_the_place_of_a_file_are_paid_for_and_not_bought_again(shop: WebShop, sound: bytes) -> None:
     shop.service.sound = lambda _nth, _name: (200, sound)
 
-    with pytest.raises(raised):
+    with pytest.raises(ProbeError):
         shop.buy()
     with pytest.raises(PredictionFailedError, match="failed before"):
         shop.buy()
 
-    assert (shop.row().state, shop.service.submits, shop.shop.spent_usd()) == (left, 1, PRICE_USD)
+    assert (shop.row().state, shop.row().artifact) == (PurchaseState.FAILED_PAID, None)
+    assert (shop.service.submits, shop.shop.spent_usd()) == (1, PRICE_USD)
     assert reserved_micro_usd(shop.shop.home) == 0
+
+
+@pytest.mark.parametrize(
+    ("sound", "mime", "extension"),
+    [
+        (SOUND[:1000], "audio/wav", "wav"),
+        (picture((64, 64), seed=1)[:500], "image/png", "png"),
+        (b"GIF89a" + bytes(50), "application/octet-stream", "bin"),
+        (bytes(range(256)) * 8, "application/octet-stream", "bin"),
+    ],
+)
+def test_a_paid_file_that_cannot_be_read_is_kept_for_a_person(
+    shop: WebShop, sound: bytes, mime: str, extension: str
+) -> None:
+    """It is all that the money brought: somebody may know how to open it, or show it to the provider."""
+    shop.service.sound = lambda _nth, _name: (200, sound)
+
+    with pytest.raises(ProbeError):
+        shop.buy()
+    with pytest.raises(PredictionFailedError, match="failed before"):
+        shop.buy()
+
+    row = shop.row()
+    assert row.state is PurchaseState.FAILED_PAID
+    assert (shop.service.submits, shop.shop.spent_usd()) == (1, PRICE_USD)
+    assert reserved_micro_usd(shop.shop.home) == 0
+    assert row.artifact is not None
+    assert shop.shop.store.local_path(row.artifact).read_bytes() == sound
+    info = row.artifact.info
+    assert (info.kind, info.mime, info.extension) == (MediaKind.AUDIO, mime, extension)
 
 
 def test_a_store_that_cannot_be_written_is_fetched_into_again(tmp_path: Path) -> None:

@@ -2,12 +2,13 @@
 
 from pathlib import Path
 
-from media_assets.artifact import MediaInfo
+from media_assets.artifact import MediaInfo, MediaKind
 from media_assets.errors import JudgeError, ProbeError, Rerun
 from media_assets.media.examine import Examined, examine
 from media_assets.media.judge import Verdict
 from media_assets.media.probe import probe
 from media_assets.media.questions import Question
+from media_assets.media.sniff import EXTENSIONS, HEAD_BYTES, is_no_file, sniff
 
 
 def look(path: Path, question: Question, *, what: str, from_outside: bool) -> tuple[MediaInfo, JudgeError | None]:
@@ -27,6 +28,22 @@ def look(path: Path, question: Question, *, what: str, from_outside: bool) -> tu
         return examined.info, _fault(examined.verdict, what)
     info = probe(path)
     return info, _fault(question.answer(path, info), what)
+
+
+def look_from_afar(path: Path, kind: MediaKind) -> MediaInfo | None:
+    """Return what is known of a file that cannot be read, so that it can be kept; None where it is nothing but words.
+
+    Args:
+        path: The file; nothing but its size and its first bytes is read.
+        kind: What it should be.
+    """
+    with path.open("rb") as file:
+        head = file.read(HEAD_BYTES)
+    if is_no_file(head):
+        return None
+    mime = sniff(head) or "application/octet-stream"
+    extension = EXTENSIONS.get(mime, "bin")
+    return MediaInfo(kind=kind, mime=mime, extension=extension, size_bytes=path.stat().st_size)
 
 
 def _examined(path: Path, question: Question) -> Examined:

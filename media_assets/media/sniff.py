@@ -132,6 +132,13 @@ def describe_unknown(head: bytes) -> str:
     return reason
 
 
+def is_no_file(head: bytes) -> bool:
+    """Whether a file's first ``HEAD_BYTES`` are nothing, or text: a server's word in the place of a medium."""
+    # A page need not be UTF-8.
+    text = head.removeprefix(codecs.BOM_UTF8).lstrip()
+    return sniff(head) is None and (text.startswith(b"<") or _is_text(text))
+
+
 def _is_text(head: bytes) -> bool:
     try:
         # An incremental decoder forgives a character that the end of the head cuts in two.

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from media_assets.media.sniff import describe_unknown, has_index_first, sniff
+from media_assets.media.sniff import describe_unknown, has_index_first, is_no_file, sniff
 from media_assets_tests.media.makers import moving_clip
 
 
@@ -55,6 +55,29 @@ def test_what_is_not_handled_is_named_in_plain_words(head: bytes, reason: str) -
     """A library's "invalid data" helps nobody when the server sent its error page with status 200."""
     assert sniff(head) is None
     assert reason in describe_unknown(head)
+
+
+@pytest.mark.parametrize(
+    ("head", "is_words"),
+    [
+        (b"", True),
+        (b"\n <!DOCTYPE html><html>", True),
+        ("<html>Schl\u00fcssel".encode("latin-1"), True),
+        (b"\xef\xbb\xbf<?xml version='1.0'?><Error>", True),
+        (b'[{"detail": "expired"}]', True),
+        (b"no such file", True),
+        (b"#EXTM3U\n", True),
+        (b"RIFF\x10\0\0\0AVI ", False),
+        (b"GIF89a\x01\0\x01\0", False),
+        (b"\0\0\0\x20ftypheic", False),
+        (b"\x89PNG\r\n\x1a\n", False),
+        (b"ID3", False),
+        (bytes(100), False),
+    ],
+)
+def test_words_are_told_from_files(head: bytes, *, is_words: bool) -> None:
+    """A paid file is kept however broken it is; a server's excuse is not what was paid for."""
+    assert is_no_file(head) == is_words
 
 
 def test_the_place_of_the_index_is_seen(tmp_path: Path) -> None:

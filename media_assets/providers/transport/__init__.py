@@ -276,7 +276,8 @@ class Transport:
     ) -> Prediction | HttpReply:
         """Ask about a prediction, once, and return what the answer says of it, or a refusal.
 
-        A 2xx that cannot be read is raised, to be asked for again: a page of something in between looks like that.
+        A 2xx without a JSON object is raised, to be asked for again: it is of something that stands in between. With
+        one it is the provider's own, and stays what it is.
         """
         reply = await self._send(adapter, call, asked, known, spec)
         if not reply.is_success or asked is Asked.CANCEL:
@@ -284,6 +285,8 @@ class Transport:
         try:
             return adapter.parse(reply, asked, known)
         except UnexpectedResponseError as error:
+            if isinstance(reply.json(), dict):
+                raise
             raise UnreadableError(error) from error
 
     async def _send(

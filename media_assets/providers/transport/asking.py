@@ -13,7 +13,7 @@ _LONGEST_BACKOFF_S = 30.0
 
 
 class UnreadableError(Exception):
-    """A success that cannot be read: something stood in between, or it is an answer that is new to us."""
+    """A success that cannot be read, because it is of something that stands in between."""
 
     def __init__(self, error: UnexpectedResponseError) -> None:
         super().__init__(error.message)

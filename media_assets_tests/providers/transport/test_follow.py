@@ -72,7 +72,7 @@ def test_unknown_for_a_moment_of_a_long_run_is_waited_for(tmp_path: Path) -> Non
         assert shop.service.submits == 1
 
 
-@pytest.mark.parametrize("answer", [(404, {}), (200, b"<html>"), (200, b""), (200, {"status": "try again"})])
+@pytest.mark.parametrize("answer", [(404, {}), (200, b"<html>"), (200, b""), (200, b"[]")])
 @pytest.mark.parametrize("question", ["status", "result"])
 def test_an_answer_of_the_moment_is_asked_for_again(tmp_path: Path, question: str, answer: Answer) -> None:
     """It costs nothing to ask; to give up would degrade a film, or make somebody run it again."""
@@ -83,6 +83,16 @@ def test_an_answer_of_the_moment_is_asked_for_again(tmp_path: Path, question: st
 
         assert shop.service.asked[question] == 4
         assert shop.service.submits == 1
+
+
+def test_an_answer_of_the_provider_s_own_that_cannot_be_read_is_not_asked_for_again(tmp_path: Path) -> None:
+    """It would be the same; to ask for two minutes would only keep a person waiting."""
+    with open_web_shop(tmp_path, Service(status=lambda _nth, _name: (200, {"status": "new"}))) as shop:
+        with pytest.raises(UnexpectedResponseError):
+            shop.buy()
+
+        assert shop.service.asked["status"] == 1
+        _assert_goes_on(shop)
 
 
 def test_unknown_for_good_is_an_unknown_outcome_that_keeps_its_id(tmp_path: Path) -> None:
