@@ -7,8 +7,9 @@ environment, so its tests are tables of values. Sending, retrying, polling and d
 
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Collection, Generator, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, ClassVar
@@ -18,6 +19,9 @@ from media_assets.errors import PurchaseError, UnexpectedResponseError
 from media_assets.media.work import Work
 from media_assets.prediction import Prediction
 from media_assets.prompt import Scalar
+from media_assets.providers.listing import BillPage, Listed, ListedPage
+from media_assets.providers.matching import files_agree, has_no_more_than, is_same
+from media_assets.providers.params import nested
 from media_assets.request import GenerationRequest
 
 MOST_REPLY_BYTES = 512_000_000
@@ -37,6 +41,8 @@ class Asked(StrEnum):
     RESULT = "result"
     CANCEL = "cancel"
     UPLOAD = "upload"
+    LIST = "list"
+    BILL = "bill"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -155,6 +161,16 @@ class Adapter(ABC):
     data_uri_max_bytes: ClassVar[int] = 0
     """Inputs up to this size are sent inside the request; larger ones are uploaded first."""
 
+    lists_running: ClassVar[bool] = False
+    """Whether its list is known to show a prediction from its submission on; if not, perhaps only once it has ended."""
+    list_lag_s: ClassVar[float | None] = None
+    """Seconds after which what is to be listed is taken to be listed: from the submission on where ``lists_running``,
+    else from the end of the run. No provider promises one (2026-11-22). None: it keeps no list."""
+    list_window_s: ClassVar[float | None] = None
+    """Seconds after a submission in which its input is still listed, so that it can be matched; None: no end known."""
+    list_endpoints_max: ClassVar[int | None] = None
+    """How many endpoints one list call can name; it must name one then. None: the list is of the whole account."""
+
     @property
     def base_urls(self) -> tuple[str, ...]:
         """Where this provider is asked; a key goes nowhere else."""
@@ -239,3 +255,88 @@ class Adapter(ABC):
         """
         del file
         return None
+
+    def lists(self, request: GenerationRequest) -> bool:
+        """Whether this provider's list would show what became of a request: if not, its silence proves nothing."""
+        del request
+        return self.list_lag_s is not None
+
+    def list_call(
+        self, *, endpoints: Sequence[str], since: datetime, until: datetime, page: str | None
+    ) -> HttpCall | None:
+        """Return the call that lists predictions; free. None where the provider keeps no list.
+
+        Args:
+            endpoints: What was asked, by the catalog's names. A list of the whole account shows others as well.
+            since: Aware. Whatever was submitted from then on is listed...
+            until: ...up to then, aware; later ones may be listed too.
+            page: ``next_page`` of the page before; None for the first.
+        """
+        del endpoints, since, until, page
+        return None
+
+    def parse_list(self, reply: HttpReply) -> ListedPage:
+        """Read a 2xx to a list call; an entry that cannot be read is reported, and the others are read.
+
+        Raises:
+            UnexpectedResponseError: It is no page of a list.
+        """
+        del reply
+        message = f"{self.name} keeps no list"
+        raise UnexpectedResponseError(message, provider=self.name)
+
+    def is_of(self, request: GenerationRequest, listed: Listed, *, digests: Collection[str] = ()) -> bool:
+        """Whether a listed prediction *can* be what became of a request: nothing that is shown speaks against it.
+
+        Where every listed prediction is denied here, and the list is complete and late enough, the request never
+        arrived. Where ``listed.input`` is None this says that endpoint and version fit, and nothing more.
+
+        Args:
+            request: What was asked for.
+            listed: One entry of the provider's list.
+            digests: SHA-256 in hex of the files that the request builds on, as they are in the store; compared with
+                the names of uploaded files, where the list shows those.
+        """
+        if not self.is_same_model(request, listed):
+            return False
+        sent = nested(request.params)
+        shown = listed.input
+        return shown is None or (is_same(sent, shown) and files_agree(request, sent, shown, digests))
+
+    def is_surely_of(self, request: GenerationRequest, listed: Listed, *, digests: Collection[str] = ()) -> bool:
+        """Whether a listed prediction is one of such a request: its input is shown and holds what was sent, no more.
+
+        Input files count where their names show what they are, and a request whose take, time or account differs alone
+        looks the same: whose id the ledger has already is to be left out before.
+        """
+        if listed.input is None or not self.is_of(request, listed, digests=digests):
+            return False
+        return has_no_more_than(nested(request.params), listed.input, len(request.inputs))
+
+    def is_same_model(self, request: GenerationRequest, listed: Listed) -> bool:
+        """Whether endpoint and version can be those of a request."""
+        return listed.endpoint == request.endpoint and listed.version in {None, request.version}
+
+    def bill_call(
+        self, *, since: datetime, until: datetime, page: str | None, endpoints: Sequence[str] = ()
+    ) -> HttpCall | None:
+        """Return the call that reads what the provider itself says it charged; free. None where it cannot be read.
+
+        Args:
+            since: Aware; of charges from then on...
+            until: ...and before then.
+            page: ``next_page`` of the page before; None for the first.
+            endpoints: Only these; none: all.
+        """
+        del since, until, page, endpoints
+        return None
+
+    def parse_bill(self, reply: HttpReply) -> BillPage:
+        """Read a 2xx to a bill call, as :meth:`parse_list` does.
+
+        Raises:
+            UnexpectedResponseError: It is no page of a bill.
+        """
+        del reply
+        message = f"{self.name} does not tell what it charges"
+        raise UnexpectedResponseError(message, provider=self.name)

@@ -26,6 +26,7 @@ from media_assets.errors import (
 from media_assets.media.sniff import HEAD_BYTES
 from media_assets.prediction import Prediction
 from media_assets.providers.base import Adapter, Asked, HttpReply
+from media_assets.providers.list_reading import kind_of_refusal
 from media_assets.providers.refusals import ADVICE, REFUSED, Refusal, describe_answer, seconds_of
 from media_assets.redact import redact_text
 
@@ -41,7 +42,11 @@ _WHAT: Mapping[Asked, str] = {
     Asked.RESULT: "a question for the result",
     Asked.CANCEL: "a cancel",
     Asked.UPLOAD: "an upload",
+    Asked.LIST: "a question for its list",
+    Asked.BILL: "a question for its bill",
 }
+LISTS = frozenset({Asked.LIST, Asked.BILL})
+"""What is asked of an account, not of one prediction: free, and no word on what is paid for."""
 _LATER = "run again to go on with it: that costs nothing more"
 LOOK = "it may have been carried out and billed: look for it on the provider's site before it is bought again"
 
@@ -108,9 +113,12 @@ class PolledAdapter(Adapter):
         """Read a reply that is not a 2xx, by what the call was for.
 
         A submit: refused and not billed, or ``UnknownOutcomeError``. An upload: nothing is billed. A cancel that came
-        too late, or for an unknown id, is a ``RequestRejectedError`` with ``rerun`` resume: ask for the state.
+        too late, or for an unknown id, is a ``RequestRejectedError`` with ``rerun`` resume: ask for the state. Of a
+        list or a bill: it cannot be read, and nothing is billed by asking.
         """
         refusal = self.read_refusal(reply)
+        if asked in LISTS:
+            return self._list_error(reply, asked, refusal)
         if asked is Asked.SUBMIT:
             return self._submit_error(reply, refusal)
         if asked is Asked.UPLOAD:
@@ -131,6 +139,13 @@ class PolledAdapter(Adapter):
             return self.error(kind, reply, Asked.UPLOAD, refusal, advice=advice, billed=Billed.NO, rerun=Rerun.RESUBMIT)
         kind = self.meaning_of(reply, refusal) or REFUSED[reply.status]
         return self.error(kind, reply, Asked.UPLOAD, refusal, billed=Billed.NO)
+
+    def _list_error(self, reply: HttpReply, asked: Asked, refusal: Refusal) -> PurchaseError:
+        kind = kind_of_refusal(reply, self.meaning_of(reply, refusal))
+        is_access = reply.status in _ACCESS and kind in ADVICE
+        advice = f"{ADVICE[kind]}; nothing was bought by asking" if is_access else "nothing was bought by asking"
+        rerun = None if is_access else Rerun.RESUME
+        return self.error(kind, reply, asked, refusal, advice=advice, billed=Billed.NO, rerun=rerun)
 
     def _question_error(
         self, reply: HttpReply, asked: Asked, refusal: Refusal, prediction: Prediction | None
@@ -232,15 +247,17 @@ class PolledAdapter(Adapter):
     def unexpected(
         self, asked: Asked, reason: str, prediction_id: str | None, *, billed: Billed = Billed.UNKNOWN
     ) -> UnexpectedResponseError:
-        """Return the error for a 2xx that cannot be read; with an id, a rerun asks again."""
+        """Return the error for a 2xx that cannot be read; with an id, a rerun asks again, and lists can always be."""
         about = f" about prediction {prediction_id}" if prediction_id else ""
         advice = _LATER if prediction_id else LOOK
+        if asked in LISTS:
+            advice, billed = "nothing was bought by asking", Billed.NO
         return UnexpectedResponseError(
             f"{self.name} answered {_WHAT[asked]}{about}, but {redact_text(reason)}; {advice}",
             provider=self.name,
             prediction_id=prediction_id,
             billed=billed,
-            rerun=Rerun.RESUME if prediction_id else Rerun.ASK,
+            rerun=Rerun.RESUME if prediction_id or asked in LISTS else Rerun.ASK,
         )
 
     def document(self, reply: Any, asked: Asked, prediction: Prediction | None) -> dict[str, Any]:

@@ -6,7 +6,9 @@ hour after completion.
 """
 
 import re
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime
 from typing import Any
 from urllib.parse import quote
 
@@ -24,10 +26,13 @@ from media_assets.errors import (
 )
 from media_assets.prediction import Output, Prediction, State
 from media_assets.providers.base import Asked, Deadlines, HttpCall, HttpReply, InputFile, Part
+from media_assets.providers.list_reading import UnreadableEntryError, page_of
+from media_assets.providers.listing import Listed, ListedPage
 from media_assets.providers.outputs import outputs_of
 from media_assets.providers.params import nested
 from media_assets.providers.polled import PolledAdapter, id_of, quantities, quantity_of, state_word
 from media_assets.providers.refusals import ADVICE, Refusal, text_of
+from media_assets.providers.replicate_list import is_version_of, list_url, listed_of, next_of
 from media_assets.redact import redact_text
 from media_assets.request import GenerationRequest
 
@@ -64,6 +69,11 @@ class ReplicateAdapter(PolledAdapter):
     sends_key_with_downloads = True
     # "data: URI up to 256 KB" (documentation, 2026-11-22). We read KB as 1,000 bytes and measure the whole URI.
     data_uri_max_bytes = 256_000
+    # The list is of all states, by creation. How late it is, nobody says: 2 minutes is our assumption (2026-11-22).
+    lists_running = True
+    list_lag_s = 120.0
+    # Inputs go an hour after completion (OpenAPI document of 2026-04-09); we count from the submission, less 5 minutes.
+    list_window_s = 3_300.0
 
     def __init__(self, base_url: str = "https://api.replicate.com/v1") -> None:
         self._base_url = base_url.rstrip("/")
@@ -200,6 +210,30 @@ class ReplicateAdapter(PolledAdapter):
         said = f"failed: {redact_text(error) or 'no reason was given'}"
         billed = _billed(document, unless_told=Billed.UNKNOWN)
         return self.failure(kind, known, said, advice=advice, billed=billed)
+
+    def list_call(
+        self, *, endpoints: Sequence[str], since: datetime, until: datetime, page: str | None
+    ) -> HttpCall | None:
+        """Return the call that lists the account's predictions, of all models and from the website too; free."""
+        del endpoints
+        return HttpCall(method="GET", url=list_url(self._base_url, since=since, until=until, page=page))
+
+    def parse_list(self, reply: HttpReply) -> ListedPage:
+        document = self.document(reply, Asked.LIST, None)
+        results = document.get("results")
+        if not isinstance(results, list):
+            reason = f"its results are {type(results).__name__}, not a list"
+            raise self.unexpected(Asked.LIST, reason, None)
+        page = page_of(results, lambda entry: listed_of(entry, _STATES), id_field="id")
+        try:
+            return replace(page, next_page=next_of(document.get("next")))
+        except UnreadableEntryError as error:
+            return replace(page, unreadable=(*page.unreadable, str(error)))
+
+    def is_same_model(self, request: GenerationRequest, listed: Listed) -> bool:
+        """Whether endpoint and version can be those of a request, which is never made on Replicate's website."""
+        is_ours = listed.endpoint == request.endpoint and listed.source != "web"
+        return is_ours and is_version_of(request.version, listed.version)
 
     def read_refusal(self, reply: HttpReply) -> Refusal:
         document = reply.json()
