@@ -8,7 +8,7 @@ import base64
 import json
 import math
 from collections.abc import AsyncIterator, Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Final, TypeVar
 
@@ -209,13 +209,17 @@ async def _speak(call: Call, wanted: Speech, history: History) -> Spoken | None:
         kind="voice",
     )
     outcome = {"outputs": [{"kind": "audio", "duration_s": round(seconds, 6)}]}
+    item = _item(wanted, order, call.world.clock.now_s(), history.used)
+    if wanted.is_logged:
+        history.add(item)
     done = await carry_out(call, order, make, outcome)
     if done is None:
+        history.remove(item.id)
         return None
     number, sound = done
     counts = history.charge(credits_of(wanted.model, text))
     if wanted.is_logged:
-        history.add(_item(wanted, order, call.world.clock.now_s(), counts, partial(make, number)))
+        history.add(replace(item, count_from=counts[0], count_to=counts[1], make=partial(make, number)))
     headers = {
         "request-id": request_id,
         "character-cost": str(counts[1] - counts[0]),
@@ -266,7 +270,7 @@ def _alignment(spoken: Spoken, start: int, end: int) -> dict[str, list[Any]]:
     }
 
 
-def _item(wanted: Speech, order: Wanted, created_s: float, counts: tuple[int, int], make: Callable[[], bytes]) -> Item:
+def _item(wanted: Speech, order: Wanted, created_s: float, used: int) -> Item:
     settings = wanted.body.voice_settings or VoiceSettings()
     return Item(
         id=new_id(),
@@ -278,9 +282,9 @@ def _item(wanted: Speech, order: Wanted, created_s: float, counts: tuple[int, in
         output_format=wanted.format.name,
         mime=wanted.mime,
         created_s=created_s,
-        count_from=counts[0],
-        count_to=counts[1],
-        make=make,
+        count_from=used,
+        count_to=used,
+        make=None,
     )
 
 
@@ -290,7 +294,8 @@ async def _list(history: History, call: Call) -> Response:
     if query is None:
         return _FACES.misfits(errors)
     lag_s = call.fault.seconds if call.fault and call.met("list_lag") else 0.0
-    return JSONResponse(history.page(query, lag_s=lag_s), headers=common_headers())
+    page = history.page(query, lag_s=lag_s, hides_running=call.met("list_hides_running"))
+    return JSONResponse(page, headers=common_headers())
 
 
 async def _show(history: History, call: Call) -> Response:
@@ -302,7 +307,7 @@ async def _show(history: History, call: Call) -> Response:
 
 async def _audio(history: History, call: Call) -> Response:
     item = history.get(call.request.path_params["item_id"])
-    if item is None or call.met("expired"):
+    if item is None or item.make is None or call.met("expired"):
         return _FACES.history_item_not_found(call.request.path_params["item_id"])
     if call.fault is not None and call.met("redirect_private"):
         return RedirectResponse(call.fault.value or _METADATA_ADDRESS, 302)

@@ -1,6 +1,7 @@
 """ElevenLabs' history: what was spoken, kept with its sound.
 
-It is how a voice that was paid for and whose reply was lost can still be had.
+It is how a voice that was paid for and whose reply was lost can still be had. That speech is listed while it is being
+made is decided here, 2026-11-22: the specification has a state for it, and says not of what.
 """
 
 import threading
@@ -32,8 +33,8 @@ class Item:
     count_from: int
     count_to: int
     """Credits used before and after."""
-    make: Callable[[], bytes]
-    """Makes the sound again, byte for byte."""
+    make: Callable[[], bytes] | None
+    """Makes the sound again, byte for byte; None while it is being made."""
 
 
 class History:
@@ -71,17 +72,20 @@ class History:
         with self._lock:
             return self._items.pop(item_id, None) is not None
 
-    def page(self, query: HistoryQuery, *, lag_s: float = 0.0) -> dict[str, Any]:
+    def page(self, query: HistoryQuery, *, lag_s: float = 0.0, hides_running: bool = False) -> dict[str, Any]:
         """Return one page of the list.
 
         Args:
             query: Filters, order and where to begin.
             lag_s: Entries younger than this, in virtual seconds, are not listed yet.
+            hides_running: Whether entries whose sound is still being made are left out.
         """
         with self._lock:
             items = list(self._items.values())
         newest_s = self._clock.now_s() - lag_s
         found = [item for item in items if item.created_s <= newest_s and self._fits(item, query)]
+        if hides_running:
+            found = [item for item in found if item.make is not None]
         if query.sort_direction == "desc":
             found.reverse()
         rest = list(_after(found, query.start_after_history_item_id))
@@ -107,7 +111,7 @@ class History:
             "character_count_change_from": item.count_from,
             "character_count_change_to": item.count_to,
             "content_type": item.mime,
-            "state": "created",
+            "state": "processing" if item.make is None else "created",
             "settings": dict(item.settings),
             "share_link_id": None,
             "source": "TTS",

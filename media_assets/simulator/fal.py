@@ -1,4 +1,4 @@
-"""The simulated fal: its queue. Uploads are in ``fal_storage.py``; the direct host ``fal.run`` is not simulated.
+"""The simulated fal: its queue. Uploads: ``fal_storage.py``; lists: ``fal_platform.py``; not simulated: ``fal.run``.
 
 What no source says, decided here on 2026-11-22: an input that does not fit is accepted by the queue and fails in the
 model, so that only the result tells (422); a canceled request is COMPLETED with ``client_cancelled`` whether it ran or
@@ -15,7 +15,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import BaseRoute
 
-from media_assets.simulator import fal_storage
+from media_assets.simulator import fal_platform, fal_storage
 from media_assets.simulator.calls import Call, endpoint, in_thread
 from media_assets.simulator.fal_bodies import (
     BY_MODEL,
@@ -45,7 +45,7 @@ _STREAM_STEP_S: Final = 0.05
 
 
 def routes(world: World) -> list[BaseRoute]:
-    """Return every route of fal's queue and storage."""
+    """Return every route of fal's queue, storage and platform."""
     queue = _Queue(world)
     named = partial(endpoint, world, FACES)
     one = f"{PREFIX}/{{app:path}}/requests/{{id}}"
@@ -58,6 +58,7 @@ def routes(world: World) -> list[BaseRoute]:
         named("GET", one, "result", queue.result, model_of=kept, shown_path=_shown()),
         named("POST", f"{PREFIX}/{{app:path}}", "submit", queue.submit, model_of=_model_of_path, shown_path=_SUBMIT),
         *fal_storage.routes(world),
+        *fal_platform.routes(world),
     ]
 
 

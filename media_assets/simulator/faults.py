@@ -33,6 +33,7 @@ _POLLS = frozenset({"poll", "result"})
 _ALL = frozenset(PROVIDERS)
 _QUEUES = frozenset({"replicate", "fal"})
 _REPLICATE = frozenset({"replicate"})
+_LISTED = frozenset({"replicate", "fal", "elevenlabs"})
 
 
 @dataclass(frozen=True)
@@ -94,7 +95,7 @@ FAULTS: Final[Mapping[str, FaultKind]] = {
     "data_removed": FaultKind("the finished prediction's output is gone", frozenset({"poll"}), _REPLICATE),
     "cancel_race": FaultKind("the run ends well before the cancel reaches it", frozenset({"cancel"}), _QUEUES),
     "list_lag": FaultKind("what is younger than `seconds` is not listed", frozenset({"list"}), seconds=60.0),
-    "list_hides_running": FaultKind("what has not ended is not listed", frozenset({"list"}), _REPLICATE),
+    "list_hides_running": FaultKind("what has not ended is not listed", frozenset({"list"}), _LISTED),
     # What a download brings.
     "expired": FaultKind("the URL has expired", frozenset({"download"})),
     "wrong_mime": FaultKind("Content-Type text/plain", frozenset({"download"})),

@@ -336,7 +336,7 @@ def _between(world: World, call: Call, jobs: list[Job]) -> list[Job]:
     after, before = query.get("created_after"), query.get("created_before")
     if after is not None:
         after_s = world.clock.since_start_s(_moment(after))
-        jobs = [job for job in jobs if job.created_s > after_s]
+        jobs = [job for job in jobs if job.created_s >= after_s]
     if before is not None:
         before_s = world.clock.since_start_s(_moment(before))
         jobs = [job for job in jobs if job.created_s < before_s]

@@ -1,6 +1,8 @@
 """The simulated history: how a voice whose reply was lost is found again, and what can go wrong on the way."""
 
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -118,6 +120,40 @@ def test_a_lagging_history_shows_new_work_late(alone: Asking) -> None:
     after = alone.client.get(HISTORY).json()["history"]
 
     assert (len(before), len(after)) == (0, 1)
+
+
+def test_what_is_being_made_is_listed_unless_the_list_hides_it() -> None:
+    """Without its sound and its cost, both of which come at the end."""
+    with (
+        asking("/elevenlabs", KEY, time_scale=1.0, latency_s={"elevenlabs": (60, 60)}) as slow,
+        ThreadPoolExecutor(1) as speaker,
+    ):
+        speaking = speaker.submit(slow.client.post, SPEAK, json=BODY)
+        while not slow.submissions():
+            time.sleep(0.01)
+        (running,) = slow.client.get(HISTORY).json()["history"]
+        item = f"{HISTORY}/{running['history_item_id']}"
+        silent = slow.client.get(f"{item}/audio")
+        slow.fault("list_hides_running", provider="elevenlabs")
+        hidden = slow.client.get(HISTORY).json()["history"]
+        slow.advance(61)
+        assert speaking.result().status_code == 200
+        shown = slow.client.get(HISTORY).json()["history"]
+
+        assert (running["state"], running["text"], silent.status_code) == ("processing", TEXT, 404)
+        assert running["character_count_change_to"] == running["character_count_change_from"]
+        assert hidden == []
+        assert [one["state"] for one in shown] == ["created"]
+        assert shown[0]["history_item_id"] == running["history_item_id"]
+        assert shown[0]["character_count_change_to"] - shown[0]["character_count_change_from"] == len(TEXT)
+
+
+@pytest.mark.parametrize("fault", ["run_failed", "moderation_after_run"])
+def test_what_failed_leaves_nothing_in_the_history(alone: Asking, fault: str) -> None:
+    alone.fault(fault)
+    alone.client.post(SPEAK, json=BODY)
+
+    assert alone.client.get(HISTORY).json()["history"] == []
 
 
 def test_an_item_can_be_removed(alone: Asking) -> None:

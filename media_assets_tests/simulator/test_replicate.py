@@ -344,6 +344,7 @@ def test_the_list_can_be_cut_by_time(replicate: Asking) -> None:
         return [one["id"] for one in replicate.client.get("/predictions", params=query).json()["results"]]
 
     assert early["id"] not in listed(created_after=early["created_at"].replace("Z", "999Z"))
+    assert early["id"] in listed(created_after=early["created_at"])
     assert listed(created_after=early["created_at"].replace("Z", "999Z")) == [late["id"]]
     assert late["id"] not in listed(created_before=late["created_at"])
     assert replicate.client.get("/predictions", params={"created_after": "yesterday"}).status_code == 400
