@@ -85,6 +85,8 @@ class Settings(BaseSettings):
     """Where fal's queue is asked."""
     fal_rest_url: str = Endpoints.fal_rest_url
     """Where fal's storage is asked."""
+    fal_api_url: str = Endpoints.fal_api_url
+    """Where fal's platform is asked: for the account's requests, and for what they cost."""
     openai_base_url: str = Endpoints.openai_base_url
     """Where OpenAI is asked."""
     elevenlabs_base_url: str = Endpoints.elevenlabs_base_url

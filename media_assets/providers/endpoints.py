@@ -10,5 +10,6 @@ class Endpoints:
     replicate_base_url: str = "https://api.replicate.com/v1"
     fal_queue_url: str = "https://queue.fal.run"
     fal_rest_url: str = "https://rest.fal.ai"
+    fal_api_url: str = "https://api.fal.ai/v1"
     openai_base_url: str = "https://api.openai.com/v1"
     elevenlabs_base_url: str = "https://api.elevenlabs.io"

@@ -1,9 +1,9 @@
 """fal: models behind a queue; a prediction is polled, and its result is a call of its own.
 
 Protocol: fal's documentation and Python client 1.0.3 as read on 2026-11-22; how errors are read is in
-``fal_errors.py``. There is no idempotency key. Three things are unlike anywhere else: the model's input is the whole
-body, ``COMPLETED`` is said of failures too, and the URLs to ask on must be taken from the reply to the submit (the
-documentation and the official clients build them differently).
+``fal_errors.py``, lists and bills in ``fal_platform.py``. There is no idempotency key. Three things are unlike anywhere
+else: the model's input is the whole body, ``COMPLETED`` is said of failures too, and the URLs to ask on must be taken
+from the reply to the submit (the documentation and the official clients build them differently).
 """
 
 import re
@@ -20,7 +20,7 @@ from media_assets.errors import (
 )
 from media_assets.prediction import Output, Prediction, State
 from media_assets.providers.base import Asked, Deadlines, HttpCall, HttpReply, InputFile
-from media_assets.providers.fal_errors import FalErrors
+from media_assets.providers.fal_platform import ENDPOINT, NAMESPACES, REQUEST_ID, FalPlatform
 from media_assets.providers.outputs import outputs_of
 from media_assets.providers.params import nested
 from media_assets.providers.polled import id_of, quantities, quantity_of, state_word
@@ -41,15 +41,12 @@ _URLS: Mapping[str, tuple[str, str]] = {
 }
 """What the reply to a submit calls each URL, and how the official clients build it where it is missing."""
 
-_ENDPOINT = re.compile(r"(?!\.+/)[\w.-]+(?:/(?!\.+(?:/|$))[\w.-]+)+", re.ASCII)
-_ID = re.compile(r"[A-Za-z0-9_-]{1,100}")
-_NAMESPACES = frozenset({"workflows", "comfy"})
 _MEDIA_HOST = "fal.media"
 _LONGEST_URL = 2_000
 _TOKEN = re.compile(r"[!-~]{1,10000}")
 
 
-class FalAdapter(FalErrors):
+class FalAdapter(FalPlatform):
     """``endpoint`` is the app's id with its sub-path, such as ``fal-ai/flux/schnell``; the version is not sent."""
 
     name = "fal"
@@ -58,13 +55,22 @@ class FalAdapter(FalErrors):
     # Nothing says that inputs may be data: URIs (2026-11-22), so every file is uploaded.
     data_uri_max_bytes = 0
 
-    def __init__(self, queue_url: str = "https://queue.fal.run", rest_url: str = "https://rest.fal.ai") -> None:
+    def __init__(
+        self,
+        queue_url: str = "https://queue.fal.run",
+        rest_url: str = "https://rest.fal.ai",
+        api_url: str = "https://api.fal.ai/v1",
+    ) -> None:
         self._queue_url = queue_url.rstrip("/")
         self._rest_url = rest_url.rstrip("/")
+        self._api_url = api_url.rstrip("/")
 
     @property
     def base_urls(self) -> tuple[str, ...]:
-        return (self._queue_url, self._rest_url)
+        return (self._queue_url, self._rest_url, self._api_url)
+
+    def platform_urls(self) -> tuple[str, str]:
+        return self._api_url, self._queue_url
 
     def auth_headers(self, api_key: str) -> Mapping[str, str]:
         return {"Authorization": f"Key {api_key}"}
@@ -80,7 +86,7 @@ class FalAdapter(FalErrors):
         Raises:
             RequestRejectedError: The catalog's endpoint is no app of fal's; nothing was sent.
         """
-        if not _ENDPOINT.fullmatch(request.endpoint):
+        if not ENDPOINT.fullmatch(request.endpoint):
             message = (
                 f"{self.name} cannot be asked: the endpoint {request.endpoint!r} is no app id such as owner/app; "
                 "nothing was sent. Correct the catalog entry."
@@ -252,12 +258,12 @@ class FalAdapter(FalErrors):
         """Return the URL of a request without the app's sub-path, made of another URL of the same reply."""
         app, mark, _ = url.partition("/requests/")
         steps = app.removeprefix(f"{self._queue_url}/").split("/")
-        length = 3 if steps[0] in _NAMESPACES else 2
+        length = 3 if steps[0] in NAMESPACES else 2
         if (
             not mark
             or not app.startswith(f"{self._queue_url}/")
             or len(steps) < length
-            or not _ID.fullmatch(request_id)
+            or not REQUEST_ID.fullmatch(request_id)
         ):
             return None
         return "/".join((self._queue_url, *steps[:length], "requests", quote(request_id, safe="")))

@@ -36,7 +36,11 @@ class UnreadableEntryError(ValueError):
 
 
 def page_of(
-    entries: Sequence[Any], read: Callable[[Mapping[str, Any]], T], *, id_field: str, next_page: str | None = None
+    entries: Sequence[Any],
+    read: Callable[[Mapping[str, Any]], T],
+    *,
+    id_field: str,
+    next_page: Callable[[], str | None] = lambda: None,
 ) -> Page[T]:
     """Return a page of whatever ``read`` makes of each entry; what it cannot read is reported, the rest is kept.
 
@@ -44,7 +48,7 @@ def page_of(
         entries: As the reply has them.
         read: Raises ``UnreadableEntryError`` or ``UnexpectedResponseError`` for what it cannot read.
         id_field: What the entries call their id.
-        next_page: What to ask for the next page with.
+        next_page: Returns what to ask for the next page with; raises as ``read`` does, which is reported alike.
     """
     items: list[T] = []
     unreadable: list[str] = []
@@ -57,7 +61,12 @@ def page_of(
     told = unreadable[:_MOST_TOLD]
     if len(unreadable) > _MOST_TOLD:
         told.append(f"and {len(unreadable) - _MOST_TOLD} more")
-    return Page(items=tuple(items), next_page=next_page, unreadable=tuple(told))
+    following = None
+    try:
+        following = next_page()
+    except UnreadableEntryError as error:
+        told.append(str(error))
+    return Page(items=tuple(items), next_page=following, unreadable=tuple(told))
 
 
 def _object(entry: Any) -> Mapping[str, Any]:

@@ -15,7 +15,7 @@ def build_adapters(endpoints: Endpoints = Endpoints()) -> dict[str, Adapter]:  #
     """Return an adapter for every provider, by name."""
     adapters: list[Adapter] = [
         ElevenLabsAdapter(base_url=endpoints.elevenlabs_base_url),
-        FalAdapter(queue_url=endpoints.fal_queue_url, rest_url=endpoints.fal_rest_url),
+        FalAdapter(queue_url=endpoints.fal_queue_url, rest_url=endpoints.fal_rest_url, api_url=endpoints.fal_api_url),
         LocalAdapter(),
         OpenAIAdapter(base_url=endpoints.openai_base_url),
         ReplicateAdapter(base_url=endpoints.replicate_base_url),

@@ -7,7 +7,6 @@ hour after completion.
 
 import re
 from collections.abc import Generator, Mapping, Sequence
-from dataclasses import replace
 from datetime import datetime
 from typing import Any
 from urllib.parse import quote
@@ -26,7 +25,7 @@ from media_assets.errors import (
 )
 from media_assets.prediction import Output, Prediction, State
 from media_assets.providers.base import Asked, Deadlines, HttpCall, HttpReply, InputFile, Part
-from media_assets.providers.list_reading import UnreadableEntryError, page_of
+from media_assets.providers.list_reading import page_of
 from media_assets.providers.listing import Listed, ListedPage
 from media_assets.providers.outputs import outputs_of
 from media_assets.providers.params import nested
@@ -224,11 +223,12 @@ class ReplicateAdapter(PolledAdapter):
         if not isinstance(results, list):
             reason = f"its results are {type(results).__name__}, not a list"
             raise self.unexpected(Asked.LIST, reason, None)
-        page = page_of(results, lambda entry: listed_of(entry, _STATES), id_field="id")
-        try:
-            return replace(page, next_page=next_of(document.get("next")))
-        except UnreadableEntryError as error:
-            return replace(page, unreadable=(*page.unreadable, str(error)))
+        return page_of(
+            results,
+            lambda entry: listed_of(entry, _STATES),
+            id_field="id",
+            next_page=lambda: next_of(document.get("next")),
+        )
 
     def is_same_model(self, request: GenerationRequest, listed: Listed) -> bool:
         """Whether endpoint and version can be those of a request, which is never made on Replicate's website."""

@@ -39,6 +39,7 @@ _PATHS: Final = {
     "MEDIA_ASSETS_REPLICATE_BASE_URL": "/replicate/v1",
     "MEDIA_ASSETS_FAL_QUEUE_URL": "/fal-queue",
     "MEDIA_ASSETS_FAL_REST_URL": "/fal-rest",
+    "MEDIA_ASSETS_FAL_API_URL": "/fal-api/v1",
     "MEDIA_ASSETS_OPENAI_BASE_URL": "/openai/v1",
     "MEDIA_ASSETS_ELEVENLABS_BASE_URL": "/elevenlabs",
 }

@@ -150,3 +150,30 @@ def model_error(kind: str, *place: str | int, message: str = "no") -> dict[str, 
 def platform_error(kind: str, message: str = "no") -> dict[str, Any]:
     """Return the body of an error of the platform."""
     return {"detail": message, "error_type": kind}
+
+
+FAL_LISTED: dict[str, Any] = {
+    "request_id": FAL_ID,
+    "endpoint_id": "fal-ai/flux/schnell",
+    "started_at": "2026-01-01T00:00:05Z",
+    "sent_at": "2026-01-01T00:00:01Z",
+    "ended_at": "2026-01-01T00:00:08Z",
+    "status_code": 200,
+    "duration": 7.8,
+    "json_input": {"prompt": "x"},
+    "json_output": {"images": [{"url": FAL_PICTURE}]},
+}
+"""An entry of the account's requests; this and the next after the examples of the platform's OpenAPI document."""
+
+FAL_CHARGE: dict[str, Any] = {
+    "request_id": FAL_ID,
+    "endpoint_id": "fal-ai/flux/dev",
+    "timestamp": "2025-01-15T10:30:45Z",
+    "output_units": 2,
+    "unit_price": 0.025,
+    "percent_discount": 10,
+    "cost_subtotal": 0.05,
+    "cost_discount": 0.005,
+    "cost_total": 0.045,
+    "cost_estimate_nano_usd": 45000000,
+}

@@ -115,9 +115,9 @@ def test_what_is_no_app_is_refused_before_anything_is_sent(endpoint: str) -> Non
 
 def test_the_bases_may_have_a_path_and_a_slash() -> None:
     base = "http://127.0.0.1:8000"
-    adapter = FalAdapter(queue_url=f"{base}/fal-queue/", rest_url=f"{base}/fal-rest/")
+    adapter = FalAdapter(f"{base}/fal-queue/", f"{base}/fal-rest/", f"{base}/fal-api/v1/")
 
-    assert adapter.base_urls == (f"{base}/fal-queue", f"{base}/fal-rest")
+    assert adapter.base_urls == (f"{base}/fal-queue", f"{base}/fal-rest", f"{base}/fal-api/v1")
     assert call_for(adapter=adapter).url == f"{base}/fal-queue/fal-ai/flux/schnell"
     assert next(adapter.upload(FILE)).url.startswith(f"{base}/fal-rest/storage/")
     body = SUBMITTED | {"status_url": f"{base}/fal-queue/fal-ai/flux/requests/{FAL_ID}/status"}

@@ -221,6 +221,7 @@ def test_the_environment_leads_to_the_simulator(simulator: Simulator) -> None:
         "MEDIA_ASSETS_REPLICATE_BASE_URL",
         "MEDIA_ASSETS_FAL_QUEUE_URL",
         "MEDIA_ASSETS_FAL_REST_URL",
+        "MEDIA_ASSETS_FAL_API_URL",
         "MEDIA_ASSETS_OPENAI_BASE_URL",
         "MEDIA_ASSETS_ELEVENLABS_BASE_URL",
     }
