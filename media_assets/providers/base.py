@@ -177,6 +177,11 @@ class Adapter(ABC):
         return ()
 
     @property
+    def download_hosts(self) -> tuple[str, ...]:
+        """Where outputs may be downloaded from: ``output_hosts``, unless they lie where the provider is asked."""
+        return self.output_hosts
+
+    @property
     def answers_once(self) -> bool:
         """Whether the reply to a submit is all there is: it holds the output, and nothing can be asked after it."""
         return False

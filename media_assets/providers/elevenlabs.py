@@ -1,7 +1,8 @@
 """ElevenLabs: speech, in the reply to its submit.
 
 Protocol: ElevenLabs' OpenAPI of 2026-08-22 and its errors page as read on 2026-09-17; what is from elsewhere says so.
-There is no idempotency key and no cancel. A lost reply may be found in the account's history.
+There is no idempotency key and no cancel. What a lost reply told may be found in the account's history, which is read
+in ``elevenlabs_history.py``.
 """
 
 import base64
@@ -22,9 +23,10 @@ from media_assets.errors import (
 from media_assets.prediction import Output, Prediction
 from media_assets.prompt import Scalar
 from media_assets.providers.base import Asked, Deadlines, HttpCall, HttpReply
+from media_assets.providers.elevenlabs_history import ElevenLabsHistory
 from media_assets.providers.params import nested
 from media_assets.providers.refusals import Refusal, text_of
-from media_assets.providers.synchronous import SynchronousAdapter, amount_of, is_sound
+from media_assets.providers.synchronous import amount_of, is_sound
 from media_assets.redact import redact_text
 from media_assets.request import GenerationRequest
 
@@ -32,7 +34,7 @@ _FIELD = re.compile(r"\{(\w+)\}")
 _SEGMENT_ENDS = re.compile(r"[/\\]")
 
 
-class ElevenLabsAdapter(SynchronousAdapter):
+class ElevenLabsAdapter(ElevenLabsHistory):
     """``endpoint`` is a path whose ``{name}`` takes the parameter of that name; the version is sent as ``model_id``.
 
     Two kinds of reply are read: sound as it is, and the JSON of ``…/with-timestamps``. The JSON lines of
@@ -98,8 +100,9 @@ class ElevenLabsAdapter(SynchronousAdapter):
             raise RequestRejectedError(message, provider=self.name)
 
     def parse(self, reply: Any, asked: Asked, prediction: Prediction | None = None) -> Prediction:
-        """Read sound as it is, or out of JSON; which one, the reply itself says."""
-        del asked, prediction
+        """Read sound as it is, or out of JSON: which one, the reply itself says. Of the history: how an item stands."""
+        if asked is Asked.STATUS and prediction is not None:
+            return self.parse_item(reply, prediction)
         if not isinstance(reply, HttpReply):
             message = f"{self.name} is asked over HTTP, but the reply is {type(reply).__name__}"
             raise UnexpectedResponseError(message, provider=self.name)
@@ -123,6 +126,12 @@ class ElevenLabsAdapter(SynchronousAdapter):
         except ValueError as error:
             raise self.unreadable(reply, "its audio_base64 is no base64") from error
         return self.finished(reply, (Output(data=sound),) if sound else (), reported)
+
+    def parse_error(self, reply: HttpReply, asked: Asked, prediction: Prediction | None = None) -> PurchaseError:
+        """Read a reply that is not a 2xx: to a submit, or to a question for the history."""
+        if asked is Asked.SUBMIT:
+            return super().parse_error(reply, asked, prediction)
+        return self.question_error(reply, prediction)
 
     def read_refusal(self, reply: HttpReply) -> Refusal:
         """Read the four forms of ``detail``: today's object, the older one, the list of a validation, and a string."""

@@ -96,3 +96,23 @@ def elevenlabs_error(code: str, message: str = "no", **more: Any) -> dict[str, A
 
 def elevenlabs_old_error(status: str, message: str = "no") -> dict[str, Any]:
     return {"detail": {"status": status, "message": message}}
+
+
+HISTORY_ITEM: dict[str, Any] = {
+    "history_item_id": "ja9xsmfGhxYcymxGcOGB",
+    "request_id": "BF0BZg4IwLGBlaVjv9Im",
+    "voice_id": "21m00Tcm4TlvDq8ikWAM",
+    "voice_name": "Rachel",
+    "voice_category": "premade",
+    "model_id": "eleven_multilingual_v2",
+    "text": "Hello, world!",
+    "date_unix": 1714650306,
+    "character_count_change_from": 17189,
+    "character_count_change_to": 17231,
+    "content_type": "audio/mpeg",
+    "state": "created",
+    "settings": {"similarity_boost": 0.5, "stability": 0.71, "style": 0, "use_speaker_boost": True},
+    "source": "TTS",
+    "output_format": "mp3_44100_128",
+}
+"""An item of ElevenLabs' history, after the example of its OpenAPI document."""

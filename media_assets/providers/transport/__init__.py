@@ -254,7 +254,7 @@ class Transport:
         def headers_for(_host: str) -> Mapping[str, str]:
             return adapter.auth_headers(self._key(adapter)) if adapter.sends_key_with_downloads else {}
 
-        allowed = Allowed.of(adapter.base_urls, adapter.output_hosts)
+        allowed = Allowed.of(adapter.base_urls, adapter.download_hosts)
         limits = DownloadLimits(deadline_s=spec.download_deadline_s)
         got = await download(output.url, target, allowed=allowed, headers_for=headers_for, limits=limits)
         return got.path
