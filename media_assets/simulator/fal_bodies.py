@@ -197,6 +197,19 @@ async def result_body(world: World, origin: str, job: Job) -> dict[str, Any]:
     return await _voice(world, origin, kept)
 
 
+def payload_of(world: World, origin: str, job: Job) -> dict[str, Any]:
+    """Return a successful request's output as the account's list keeps it: every file by its URL alone.
+
+    So that nothing has to be drawn for a list; the result itself says more of each file, or has it inside.
+    """
+    kept: FalRequest = job.data
+    _store(world, kept, (job.finished_s or 0.0) + KEPT_S)
+    urls = [{"url": kept.output_url or origin + world.files.link(stored)} for stored in kept.stored]
+    if kept.model.kind == "picture":
+        return {"images": urls}
+    return {"video" if kept.model.kind == "clip" else "audio": urls[0]}
+
+
 def _store(world: World, kept: FalRequest, expires_s: float) -> None:
     if kept.stored:
         return

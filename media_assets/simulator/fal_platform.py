@@ -19,7 +19,7 @@ from starlette.routing import BaseRoute
 
 from media_assets.simulator.bill import bill_line
 from media_assets.simulator.calls import Call, Faces, endpoint
-from media_assets.simulator.fal_bodies import FACES, failure_of, result_body
+from media_assets.simulator.fal_bodies import FACES, failure_of, payload_of
 from media_assets.simulator.jobs import Job, JobState
 from media_assets.simulator.submissions import Submission
 from media_assets.simulator.world import World
@@ -66,7 +66,7 @@ class _Platform:
             start, limit = _place(call.request, _PAGE, _LARGEST_PAGE)
         except MisfitError as misfit:
             return _misfit(misfit)
-        page = [await self._item(call, job) for job in jobs[start : start + limit]]
+        page = [self._item(call, job) for job in jobs[start : start + limit]]
         return JSONResponse(_links(start, limit, len(jobs)) | {"items": page})
 
     async def billing_events(self, call: Call) -> Response:
@@ -113,7 +113,7 @@ class _Platform:
         ]
         return sorted(found, key=order, reverse=True)
 
-    async def _item(self, call: Call, job: Job) -> dict[str, Any]:
+    def _item(self, call: Call, job: Job) -> dict[str, Any]:
         clock = self._world.clock
         item: dict[str, Any] = {
             "request_id": job.id,
@@ -127,12 +127,12 @@ class _Platform:
         if "payloads" in _many(call.request, "expand"):
             # What the log kept, in which inline files are replaced by their digests: fal takes URLs.
             item["json_input"] = self._world.submissions.all()[job.number - 1].input
-            item["json_output"] = await self._output(call, job)
+            item["json_output"] = self._output(call, job)
         return item
 
-    async def _output(self, call: Call, job: Job) -> Any:
+    def _output(self, call: Call, job: Job) -> Any:
         if job.state is JobState.SUCCEEDED:
-            return await result_body(self._world, call.origin, job)
+            return payload_of(self._world, call.origin, job)
         failure = failure_of(job) if job.state.is_final else None
         return None if failure is None else json.loads(bytes(failure.response().body))
 

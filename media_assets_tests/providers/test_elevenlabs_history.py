@@ -179,7 +179,7 @@ def test_what_is_no_page_is_an_error_that_may_be_asked_again(body: bytes) -> Non
         {"apply_text_normalization": "off"},
     ],
 )
-def test_what_the_history_does_not_show_tells_nothing_apart(changes: dict[str, Scalar]) -> None:
+def test_what_the_history_does_not_show_tells_nothing_apart(changes: dict[str, Any]) -> None:
     """Two takes of one text look alike: which of them it is, only the ids that the ledger has can tell."""
     assert ADAPTER.is_surely_of(request_for(**changes), only())
 
@@ -235,7 +235,7 @@ def test_a_text_is_the_same_in_every_form_of_unicode() -> None:
 )
 def test_only_logged_speech_is_ever_in_the_history(
     endpoint: str,
-    params: dict[str, Scalar],
+    params: dict[str, Any],
     is_listed: bool,  # noqa: FBT001
 ) -> None:
     """For all else its silence proves nothing."""

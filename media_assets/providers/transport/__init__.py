@@ -8,7 +8,7 @@ import contextlib
 import copy
 import os
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import fields
 from pathlib import Path
@@ -29,12 +29,14 @@ from media_assets.prediction import Prediction
 from media_assets.providers.base import MOST_REPLY_BYTES, Adapter, Asked, Deadlines, HttpCall, HttpReply, LocalCall
 from media_assets.providers.endpoints import Endpoints
 from media_assets.providers.keys import key_problem
+from media_assets.providers.listing import Bill, Listing
 from media_assets.providers.registry import build_adapters
 from media_assets.providers.transport.addresses import Allowed, check_base_url, same_origin
 from media_assets.providers.transport.asking import UnreadableError, ask_until_answered
 from media_assets.providers.transport.download import DownloadLimits, download
 from media_assets.providers.transport.follow import Following
 from media_assets.providers.transport.inputs import as_reference
+from media_assets.providers.transport.lists import Ask, read_bill, read_list
 from media_assets.providers.transport.local_call import run_local_call
 from media_assets.providers.transport.options import TransportOptions
 from media_assets.providers.transport.places import Places
@@ -231,6 +233,30 @@ class Transport:
         following = Following(adapter=adapter, spec=spec, options=self.options, ask=ask, on_change=on_change, tell=tell)
         return await following.to_the_end(prediction)
 
+    async def list_predictions(
+        self, provider: str, *, endpoints: Sequence[str], since: datetime, until: datetime
+    ) -> Listing:
+        """Return what a provider's list shows of what was submitted in a time; see :func:`read_list`. Free."""
+        adapter = self.adapter(provider)
+        return await read_list(adapter, self._asking(adapter), endpoints=endpoints, since=since, until=until)
+
+    async def read_bill(
+        self, provider: str, *, since: datetime, until: datetime, endpoints: Sequence[str] = ()
+    ) -> Bill:
+        """Return what a provider says it charged in a time; see :func:`read_bill`. Free."""
+        adapter = self.adapter(provider)
+        return await read_bill(adapter, self._asking(adapter), endpoints=endpoints, since=since, until=until)
+
+    def _asking(self, adapter: Adapter) -> Ask:
+        async def ask(call: HttpCall, asked: Asked) -> HttpReply:
+            return await ask_until_answered(
+                lambda: self._send(adapter, call, asked, None, None),
+                budget_s=self.options.list_budget_s,
+                first_wait_s=self.options.backoff_first_s,
+            )
+
+        return ask
+
     async def fetch(self, prediction: Prediction, spec: ModelSpec, scratch: Path) -> Path:
         """Return a local file with the prediction's first output. Free.
 
@@ -290,12 +316,12 @@ class Transport:
             raise UnreadableError(error) from error
 
     async def _send(
-        self, adapter: Adapter, call: HttpCall, asked: Asked, known: Prediction | None, spec: ModelSpec
+        self, adapter: Adapter, call: HttpCall, asked: Asked, known: Prediction | None, spec: ModelSpec | None
     ) -> HttpReply:
         """Send a call that costs nothing, once; an answer that is not final is raised, to be asked for again."""
         is_result = asked is Asked.RESULT
         limits = ExchangeLimits(deadline_s=_READ_DEADLINE_S)
-        if is_result:
+        if is_result and spec is not None:
             limits = _may_hold_output(spec, deadline_s=_READ_DEADLINE_S)
         try:
             reply = await exchange(call, headers=self._headers(adapter, call), limits=limits)

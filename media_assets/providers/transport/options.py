@@ -37,6 +37,8 @@ class TransportOptions:
     """How long a submission that is refused for now (429), or cannot connect, is tried again."""
     not_found_grace_s: float = 60.0
     """How long a provider may say that it does not know a prediction, or its result, before it is believed."""
+    list_budget_s: float = 60.0
+    """How long one page of a provider's list or bill is asked for again where it is not answered."""
     backoff_first_s: float = 1.0
     """First wait between tries of the same call; later ones grow, with jitter."""
     breaker_s: float = 300.0
