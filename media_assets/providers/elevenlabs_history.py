@@ -127,7 +127,7 @@ class ElevenLabsHistory(SynchronousAdapter):
         }
 
     def is_surely_of(self, request: GenerationRequest, listed: Listed, *, digests: Collection[str] = ()) -> bool:
-        """Whether an item is one of such a request: its settings and its format are the same too, where shown.
+        """Whether an item is one of such a request: settings and format are the same too, where sent and shown.
 
         The seed is never shown, so another take of the same text passes as well.
         """
@@ -135,7 +135,8 @@ class ElevenLabsHistory(SynchronousAdapter):
         if shown is None or not self.is_of(request, listed, digests=digests):
             return False
         settings, wanted = shown.get("voice_settings", {}), sent.get("voice_settings", {})
-        return shown.get("output_format") in {None, sent.get("output_format")} and all(
+        formats = {shown.get("output_format"), sent.get("output_format")} - {None}
+        return len(formats) <= 1 and all(
             is_same(value, settings[name]) for name, value in wanted.items() if settings.get(name) is not None
         )
 

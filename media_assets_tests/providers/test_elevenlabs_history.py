@@ -216,6 +216,13 @@ def test_what_may_be_shown_otherwise_than_sent_is_no_proof_against_it(
     assert not ADAPTER.is_surely_of(request_for(**changes), only(**listed))
 
 
+def test_a_format_that_was_left_to_the_provider_tells_nothing_apart() -> None:
+    spare = {name: PARAMS[name] for name in ("voice_id", "text")}
+    request = request_to("elevenlabs", "v1/text-to-speech/{voice_id}", version="eleven_multilingual_v2", params=spare)
+
+    assert ADAPTER.is_surely_of(request, only())
+
+
 def test_a_text_is_the_same_in_every_form_of_unicode() -> None:
     assert ADAPTER.is_surely_of(request_for(text="cafe\u0301"), only(text="caf\u00e9"))
 
