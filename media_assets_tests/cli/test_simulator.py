@@ -22,7 +22,7 @@ def _running(*arguments: str | Path) -> Iterator[tuple["subprocess.Popen[str]", 
     """Start it on a free port; yield it with the environment that it printed."""
     with start("simulator", "--port", "0", "--print-env", *arguments) as process:
         try:
-            yield process, dict(_export(process) for _ in range(9))
+            yield process, dict(_export(process) for _ in range(10))
         finally:
             # Asked first: a killed simulator leaves its folder behind.
             process.terminate()
@@ -58,7 +58,7 @@ def test_it_prints_its_environment_works_and_ends_when_told(tmp_path: Path, numb
         reply = _submit(environment)
         ended = _end(process, number)
 
-    assert len(environment) == 9
+    assert len(environment) == 10
     assert environment["MEDIA_ASSETS_OPENAI_BASE_URL"].endswith("/openai/v1")
     assert reply.status_code == 200
     (line,) = (tmp_path / "state" / "submissions.jsonl").read_text().splitlines()
