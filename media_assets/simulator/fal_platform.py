@@ -18,7 +18,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute
 
 from media_assets.simulator.bill import bill_line
-from media_assets.simulator.calls import Call, Faces, endpoint
+from media_assets.simulator.calls import Call, OpenFaces, endpoint
 from media_assets.simulator.fal_bodies import FACES, failure_of, payload_of
 from media_assets.simulator.jobs import Job, JobState
 from media_assets.simulator.submissions import Submission
@@ -241,8 +241,8 @@ def _event(one: Submission) -> dict[str, Any]:
     }
 
 
-class PlatformFaces(Faces):
-    """The platform's refusals: one shape, another than the queue's."""
+class PlatformFaces(OpenFaces):
+    """The platform's refusals: one shape, another than the queue's; no submissions come here."""
 
     provider = "fal"
 
@@ -256,15 +256,6 @@ class PlatformFaces(Faces):
 
     def throttled(self, wait_s: float | None) -> Response:  # noqa: ARG002 - fal names no wait
         return _error(429, "rate_limited", "Too many requests")
-
-    def bad_request(self) -> Response:
-        return _error(400, "validation_error", "Invalid request parameters")
-
-    def gone(self, model: str) -> Response:  # noqa: ARG002 - no submissions come here
-        return _error(404, "not_found", "Resource not found")
-
-    def out_of_money(self) -> Response:
-        return _error(403, "authorization_error", "Access denied")
 
 
 PLATFORM_FACES: Final = PlatformFaces()

@@ -149,6 +149,12 @@ def test_a_file_that_bears_our_name_tells_the_picture(url: str, wrap: Any) -> No
     assert verdicts(CLIP_REQUEST, shown, OTHER) == (False, False)
 
 
+def test_a_further_field_that_is_no_file_is_no_name() -> None:
+    shown = listed({**SHOWN, "image_url": NAMED, "steps": 4, "sizes": [1, {"url": 2}]})
+
+    assert verdicts(CLIP_REQUEST, shown, PICTURE) == (True, False)
+
+
 def test_a_file_whose_digest_nobody_told_speaks_neither_way() -> None:
     assert verdicts(CLIP_REQUEST, listed({**SHOWN, "image_url": NAMED})) == (True, True)
 
