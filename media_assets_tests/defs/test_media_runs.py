@@ -1,0 +1,152 @@
+"""The four assets materialized in this process: which steps a run makes, finds and reports, by its configuration.
+
+What a person sees and clicks goes through a webserver, in ``test_media_webserver.py``; a run's process takes seconds to
+start there, so what does not depend on it is here.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import pytest
+
+from media_assets.definitions import build_defs
+from media_assets.defs.partitions import PARTITIONS_NAME
+from media_assets.ledger import open_ledger
+from media_assets.ledger.rows import PurchaseRow
+from media_assets_tests.defs.materializing import FOUR, pin, purchases_of, quick, run_config
+
+
+class Stage:
+    """The project's definitions on an instance of Dagster, and the home they work in."""
+
+    def __init__(self, instance: dg.DagsterInstance, home: Path) -> None:
+        self.home = home
+        self._instance = instance
+        self._job = build_defs().resolve_implicit_global_asset_job_def()
+
+    def add(self, key: str, **fields: Any) -> None:
+        """Pin a prompt and make it a partition."""
+        pin(self.home, quick(key, **fields))
+        self.add_partition(key)
+
+    def add_partition(self, key: str) -> None:
+        """Make a partition, whatever is behind it."""
+        self._instance.add_dynamic_partitions(PARTITIONS_NAME, [key])
+
+    def materialize(
+        self, assets: list[str], key: str, *, succeeds: bool = True, tags: dict[str, str] | None = None, **config: Any
+    ) -> str:
+        """Materialize one partition; return the run's id."""
+        run = self._job.execute_in_process(
+            instance=self._instance,
+            partition_key=key,
+            asset_selection=[dg.AssetKey(asset) for asset in assets],
+            run_config=run_config(config),
+            tags=tags,
+            raise_on_error=False,
+        )
+        assert run.success == succeeds
+        return run.run_id
+
+    def events(self, run: str) -> str:
+        """Return everything that a run has told."""
+        return " ".join(str(event) for event in self._instance.all_logs(run))
+
+    def reported(self, run: str) -> dict[str, dict[str, Any]]:
+        """Return the metadata of what a run materialized, by asset."""
+        found = {}
+        for entry in self._instance.all_logs(run, of_type=dg.DagsterEventType.ASSET_MATERIALIZATION):
+            event = entry.get_dagster_event().step_materialization_data.materialization
+            found[event.asset_key.to_user_string()] = {name: one.value for name, one in event.metadata.items()}
+        return found
+
+    def purchases(self, key: str) -> dict[str, PurchaseRow]:
+        """Return the purchases of a prompt by step; fails if a step has several."""
+        return purchases_of(self.home, key)
+
+
+@pytest.fixture
+def stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Stage]:
+    home, storage = tmp_path / "state", tmp_path / "dagster"
+    storage.mkdir()
+    monkeypatch.setenv("MEDIA_ASSETS_HOME", str(home))
+    with dg.DagsterInstance.local_temp(str(storage)) as instance:
+        yield Stage(instance, home)
+
+
+def test_selecting_only_merged_makes_and_reports_what_is_missing(stage: Stage) -> None:
+    """Upstream assets that were made, and so perhaps paid for, must show up as materialized."""
+    stage.add("upstream")
+
+    run = stage.materialize(["merged"], "upstream")
+
+    assert sorted(stage.reported(run)) == ["image", "merged", "video"]
+
+
+def test_one_by_one_makes_each_step_once(stage: Stage) -> None:
+    """Checkpoints: each asset alone, in the order of the chain, buys exactly its own step."""
+    stage.add("single")
+
+    for count, asset in enumerate(FOUR, start=1):
+        run = stage.materialize([asset], "single")
+        assert list(stage.reported(run)) == [asset]
+        assert len(stage.purchases("single")) == count
+
+    assert {row.attempts for row in stage.purchases("single").values()} == {1}
+
+
+def test_new_take_is_taken_once_for_all_retries_of_a_run(stage: Stage) -> None:
+    """A retried run must not buy yet another variation (decision record 4)."""
+    stage.add("takes")
+    stage.materialize(FOUR, "takes")
+
+    run = stage.materialize(FOUR, "takes", new_take=["image"])
+    retry_tags = {"dagster/root_run_id": run, "dagster/parent_run_id": run}
+    retry = stage.materialize(FOUR, "takes", tags=retry_tags, new_take=["image"])
+
+    assert stage.reported(run)["image"]["cached"] is False
+    assert {one["cached"] for one in stage.reported(retry).values()} == {True}
+    with open_ledger(stage.home) as ledger:
+        takes = sorted(row.take for row in ledger.purchases.search(prompt_key="takes") if row.step == "image")
+    assert takes == [0, 1]
+
+
+def test_lost_artifact_is_made_again_alone(stage: Stage) -> None:
+    """A deleted file costs its own step and nothing after it."""
+    stage.add("lost")
+    first = stage.reported(stage.materialize(FOUR, "lost"))
+    Path(first["video"]["path"]).unlink()
+
+    second = stage.reported(stage.materialize(FOUR, "lost"))
+
+    assert {asset: one["cached"] for asset, one in second.items()} == {
+        "image": True,
+        "video": False,
+        "audio": True,
+        "merged": True,
+    }
+    assert second["merged"]["sha256"] == first["merged"]["sha256"]
+
+
+def test_unknown_partition_fails_with_what_to_do(stage: Stage) -> None:
+    """A partition that was typed into the UI has no prompt behind it."""
+    stage.add_partition("typed-by-hand")
+
+    run = stage.materialize(["image"], "typed-by-hand", succeeds=False)
+
+    assert "media-assets generate" in stage.events(run)
+
+
+@pytest.mark.parametrize(
+    "config", [{"max_cost_usd": "cheap"}, {"new_take": ["picture"]}], ids=lambda one: next(iter(one))
+)
+def test_bad_run_configuration_fails_before_anything_is_made(stage: Stage, config: dict[str, Any]) -> None:
+    """The launchpad takes any text; a cap that is not a number must not become no cap."""
+    stage.add("bad-config")
+
+    run = stage.materialize(["image"], "bad-config", succeeds=False, **config)
+
+    assert next(iter(config)) in stage.events(run)
+    assert stage.purchases("bad-config") == {}
