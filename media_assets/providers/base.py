@@ -238,6 +238,16 @@ class Adapter(ABC):
         del api_key
         return {}
 
+    def where_to_ask(self, prediction: Prediction, request: GenerationRequest) -> Prediction:
+        """Return a prediction with the places to ask on that a submit's reply left out, as far as they follow from it.
+
+        Args:
+            prediction: As the reply to the submit tells of it, or its id alone where the rest could not be read.
+            request: What was submitted.
+        """
+        del request
+        return prediction
+
     def status_call(self, prediction: Prediction) -> HttpCall | None:
         """Return the call that asks how a prediction stands; None where a submit's reply is all there is."""
         del prediction

@@ -7,7 +7,7 @@ from the reply to the submit (the documentation and the official clients build t
 """
 
 import re
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 from urllib.parse import quote, urlsplit
@@ -103,8 +103,16 @@ class FalAdapter(FalPlatform):
             },
         )
 
+    def where_to_ask(self, prediction: Prediction, request: GenerationRequest) -> Prediction:
+        """Build the URLs that a reply left out as the official clients do, from the app and the request's id."""
+        root = self._root(request.endpoint.split("/"), prediction.id)
+        if root is None:
+            # Then nobody can ask; what the reply said of the state must not pass for the end of it.
+            return prediction if prediction.urls else replace(prediction, state=State.UNKNOWN)
+        return replace(prediction, urls={**_built(root), **prediction.urls})
+
     def status_call(self, prediction: Prediction) -> HttpCall | None:
-        """Return the question for the state; None where the submit's reply named no URL at all."""
+        """Return the question for the state; None where no URL is known."""
         return self._call("GET", prediction, "status")
 
     def result_call(self, prediction: Prediction) -> HttpCall | None:
@@ -240,8 +248,7 @@ class FalAdapter(FalPlatform):
         given = {name: text_of(document.get(field)) for name, (field, _) in _URLS.items()}
         urls = {name: self._own(url, request_id) for name, url in given.items() if url}
         root = next((found for url in urls.values() if (found := self._short_form(url, request_id))), None)
-        built = {} if root is None else {name: root + suffix for name, (_, suffix) in _URLS.items()}
-        return {**built, **urls}
+        return {**({} if root is None else _built(root)), **urls}
 
     def _own(self, url: str, request_id: str) -> str:
         """Return a URL that is fal's own, without a query, which has nothing to say here and is not to be stored.
@@ -257,6 +264,7 @@ class FalAdapter(FalPlatform):
     def _short_form(self, url: str, request_id: str) -> str | None:
         """Return the URL of a request without the app's sub-path, made of another URL of the same reply."""
         app, mark, _ = url.partition("/requests/")
+<<<<<<< HEAD
         steps = app.removeprefix(f"{self._queue_url}/").split("/")
         length = 3 if steps[0] in NAMESPACES else 2
         if (
@@ -265,8 +273,22 @@ class FalAdapter(FalPlatform):
             or len(steps) < length
             or not REQUEST_ID.fullmatch(request_id)
         ):
+=======
+        if not mark or not app.startswith(f"{self._queue_url}/"):
+            return None
+        return self._root(app.removeprefix(f"{self._queue_url}/").split("/"), request_id)
+
+    def _root(self, steps: Sequence[str], request_id: str) -> str | None:
+        """Return the URL of a request under its app, without what follows the app in an endpoint's path."""
+        length = 3 if steps[0] in NAMESPACES else 2
+        if len(steps) < length or not REQUEST_ID.fullmatch(request_id):
+>>>>>>> cf01e7f (A fal request whose reply names no URL of fal's is asked for where the official clients would)
             return None
         return "/".join((self._queue_url, *steps[:length], "requests", quote(request_id, safe="")))
+
+
+def _built(root: str) -> dict[str, str]:
+    return {name: root + suffix for name, (_, suffix) in _URLS.items()}
 
 
 def _origin_of(url: str) -> tuple[str, str, int] | None:

@@ -180,9 +180,11 @@ class Transport:
                 call, self._threads, inputs=inputs, scratch=scratch, deadline_s=spec.run_deadline_s, tell=tell
             )
             return adapter.parse(reply, Asked.SUBMIT)
-        return await self._submit_http(adapter, call, _may_hold_output(spec, deadline_s=spec.post_deadline_s))
+        return await self._submit_http(adapter, call, request, _may_hold_output(spec, deadline_s=spec.post_deadline_s))
 
-    async def _submit_http(self, adapter: Adapter, call: HttpCall, limits: ExchangeLimits) -> Prediction:
+    async def _submit_http(
+        self, adapter: Adapter, call: HttpCall, request: GenerationRequest, limits: ExchangeLimits
+    ) -> Prediction:
         try:
             reply = await exchange(call, headers=self._headers(adapter, call), limits=limits)
         except NotSentError as error:
@@ -193,7 +195,7 @@ class Transport:
                 raise too_large(adapter, error, None) from error
             raise unknown(adapter, str(error)) from error
         if reply.is_success:
-            return read_submitted(adapter, reply)
+            return read_submitted(adapter, reply, request)
         if reply.status not in REFUSED:
             undecided = unknown(adapter, f"it answered with status {reply.status}")
             undecided.http_status = reply.status

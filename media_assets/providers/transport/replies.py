@@ -16,6 +16,7 @@ from media_assets.prediction import Prediction, State
 from media_assets.providers.base import Adapter, Asked, HttpReply
 from media_assets.providers.transport.retry_after import wait_s
 from media_assets.providers.transport.wire import ReplyTooLargeError
+from media_assets.request import GenerationRequest
 
 _LONGEST_RETRY_AFTER_S = 600.0
 
@@ -34,10 +35,10 @@ def unanswered(adapter: Adapter, error: Exception, known: Prediction | None) -> 
     )
 
 
-def read_submitted(adapter: Adapter, reply: HttpReply) -> Prediction:
+def read_submitted(adapter: Adapter, reply: HttpReply, request: GenerationRequest) -> Prediction:
     """Return the prediction that a 2xx to a submit tells of."""
     try:
-        return adapter.parse(reply, Asked.SUBMIT)
+        return adapter.where_to_ask(adapter.parse(reply, Asked.SUBMIT), request)
     except MediaAssetsError as error:
         # It was accepted, so it may have been billed, whatever the adapter made of it.
         error.billed = Billed.UNKNOWN
@@ -45,6 +46,7 @@ def read_submitted(adapter: Adapter, reply: HttpReply) -> Prediction:
             error.http_status = reply.status
             if error.prediction_id is not None:
                 known = Prediction(id=error.prediction_id, state=State.UNKNOWN, remote_state="unread")
+                known = adapter.where_to_ask(known, request)
                 if adapter.status_call(known) is not None:
                     return known
         raise
