@@ -67,6 +67,7 @@ def _open(connection: sa.Connection, owner: Owner, provider: str, request_key: s
             purchase.c.provider == provider,
             purchase.c.state.in_([PurchaseState.SUBMITTING, PurchaseState.SUBMITTED]),
             purchase.c.request_key != request_key,
+            sa.or_(purchase.c.progress.is_(None), purchase.c.progress < 1),  # else it has ended there
         )
     ).all()
     recent = _written(datetime.now(UTC) - timedelta(seconds=_ABANDONED_S))

@@ -7,10 +7,14 @@ from datetime import date
 from decimal import Decimal
 from typing import Any
 
-from media_assets.errors import LedgerError
+from media_assets.errors import Billed, LedgerError, MediaAssetsError, UnexpectedResponseError
 from media_assets.ledger.rows import PurchaseRow, PurchaseState
 from media_assets.prediction import Prediction, State
 
+ENDED: Mapping[str, float] = {"progress": 1.0}
+"""What is kept of work that has ended at its provider: it holds no place there any more."""
+
+_ALL_BUT_DONE = 0.999
 _LONGEST_REMOTE_STATE = 40
 """What the ledger's column takes."""
 
@@ -66,7 +70,23 @@ class Busy:
 def known_of(prediction: Prediction) -> dict[str, Any]:
     """Return what is kept of a prediction: where to ask on, never where an output is."""
     word = prediction.remote_state or str(prediction.state)
-    known = {"prediction_id": prediction.id, "remote_state": word[:_LONGEST_REMOTE_STATE]}
+    known: dict[str, Any] = {"prediction_id": prediction.id, "remote_state": word[:_LONGEST_REMOTE_STATE]}
     if prediction.urls:
         known["urls"] = json.dumps(dict(prediction.urls))
-    return known if prediction.progress is None else known | {"progress": round(prediction.progress, 3)}
+    if prediction.state.is_final:
+        return {**known, **ENDED}
+    return known if prediction.progress is None else known | going_on(prediction.progress)
+
+
+def going_on(fraction: float) -> dict[str, float]:
+    """Return what is kept of the fraction done of work that has not ended, whatever it says."""
+    return {"progress": round(min(fraction, _ALL_BUT_DONE), 3)}
+
+
+def ended_by(error: MediaAssetsError) -> Mapping[str, float]:
+    """Return what is kept of an open purchase's end at its provider, which an error may tell of.
+
+    An output that cannot be read has been made, and is billed.
+    """
+    has_ended = isinstance(error, UnexpectedResponseError) and error.billed is Billed.YES
+    return ENDED if has_ended else {}

@@ -31,7 +31,7 @@ from media_assets.errors import (
 )
 from media_assets.ledger import budgets
 from media_assets.ledger.admission import Limits, Wait, admit, block
-from media_assets.ledger.claims import Busy, Claim, PredictionTakenError, Settlement, known_of
+from media_assets.ledger.claims import Busy, Claim, PredictionTakenError, Settlement, ended_by, going_on, known_of
 from media_assets.ledger.database import Database, utc_now
 from media_assets.ledger.lookups import Lookups
 from media_assets.ledger.ownership import Owner
@@ -258,7 +258,7 @@ class Purchases(Lookups):
     def write_progress(self, claim: Claim, fraction: float) -> None:
         """Record how far the work is, for people who ask from elsewhere."""
         with self._database.write() as connection:
-            self._change(connection, claim, {"progress": round(fraction, 3)})
+            self._change(connection, claim, going_on(fraction))
 
     def write_stored(
         self,
@@ -326,7 +326,7 @@ class Purchases(Lookups):
     def write_trouble(self, claim: Claim, error: MediaAssetsError) -> None:
         """Record why an open purchase does not get on; a rerun goes on with it."""
         with self._database.write() as connection:
-            self._change(connection, claim, {"error": error_json(error)})
+            self._change(connection, claim, {"error": error_json(error), **ended_by(error)})
 
     def write_lost(
         self, claim: Claim, error: PurchaseError, settlement: Settlement | None = None, *, token: str | None = None
