@@ -19,11 +19,13 @@ from media_assets.errors import (
     Billed,
     InsufficientCreditError,
     KeyRejectedError,
+    OutputLostError,
     ProviderUnavailableError,
     PurchaseError,
     RateLimitedError,
     StorageError,
     UnexpectedResponseError,
+    UnknownOutcomeError,
 )
 from media_assets.ledger.admission import Limits
 from media_assets.prediction import Prediction
@@ -224,6 +226,11 @@ class Transport:
         on_change: Callable[[Prediction], Awaitable[None]],
     ) -> Prediction:
         """Wait for a prediction and return it final. Free; see :meth:`Following.to_the_end` for its errors."""
+        return await self._following(spec, tell, on_change).to_the_end(prediction)
+
+    def _following(
+        self, spec: ModelSpec, tell: Callable[[float], None], on_change: Callable[[Prediction], Awaitable[None]]
+    ) -> Following:
         adapter = self.adapter(spec.provider)
 
         async def ask(call: HttpCall, asked: Asked, known: Prediction) -> Prediction | HttpReply:
@@ -233,8 +240,12 @@ class Transport:
                 first_wait_s=self.options.backoff_first_s,
             )
 
+<<<<<<< HEAD
         following = Following(adapter=adapter, spec=spec, options=self.options, ask=ask, on_change=on_change, tell=tell)
         return await following.to_the_end(prediction)
+=======
+        return Following(adapter=adapter, spec=spec, options=self.options, ask=ask, on_change=on_change, tell=tell)
+>>>>>>> 15733c8 (An output that is refused is tried again, and its prediction asked for a fresh address, before it is lost)
 
     async def list_predictions(
         self, provider: str, *, endpoints: Sequence[str], since: datetime, until: datetime
@@ -263,6 +274,8 @@ class Transport:
     async def fetch(self, prediction: Prediction, spec: ModelSpec, scratch: Path) -> Path:
         """Return a local file with the prediction's first output. Free.
 
+        An address that is refused is tried a few times, and then the prediction is asked once for a fresh one.
+
         Raises:
             OutputLostError: The provider does not have it any more.
             UnexpectedResponseError: There is no output, or it lies where this provider's outputs never do.
@@ -278,15 +291,40 @@ class Transport:
         if output.url is None:
             await in_thread(_write, target, output.data or b"")
             return target
+        try:
+            return await self._downloaded(output.url, spec, target)
+        except OutputLostError as lost:
+            return await self._downloaded(await self._fresh_url(prediction, output.url, spec, lost), spec, target)
+
+    async def _fresh_url(self, prediction: Prediction, url: str, spec: ModelSpec, lost: OutputLostError) -> str:
+        """Return another address of the first output; without one, it is lost."""
+        if not self.can_ask(spec.provider, prediction):
+            raise lost
+        try:
+            asked = await self._following(spec, _tell_nobody, _no_change).once_more(prediction)
+        except UnknownOutcomeError:
+            raise lost from None
+        fresh = next((output.url for output in asked.outputs), None)
+        if fresh is None or fresh == url:
+            raise lost
+        return fresh
+
+    async def _downloaded(self, url: str, spec: ModelSpec, target: Path) -> Path:
         adapter = self.adapter(spec.provider)
 
         def headers_for(_host: str) -> Mapping[str, str]:
             return adapter.auth_headers(self._key(adapter)) if adapter.sends_key_with_downloads else {}
 
+<<<<<<< HEAD
         allowed = Allowed.of(adapter.base_urls, adapter.download_hosts)
         limits = DownloadLimits(deadline_s=spec.download_deadline_s)
         got = await download(output.url, target, allowed=allowed, headers_for=headers_for, limits=limits)
         return got.path
+=======
+        allowed = Allowed.of(adapter.base_urls, adapter.download_hosts)
+        limits = DownloadLimits(deadline_s=spec.download_deadline_s, first_wait_s=self.options.backoff_first_s)
+        return (await download(url, target, allowed=allowed, headers_for=headers_for, limits=limits)).path
+>>>>>>> 15733c8 (An output that is refused is tried again, and its prediction asked for a fresh address, before it is lost)
 
     def _key(self, adapter: Adapter) -> str:
         return self.options.keys.get(adapter.name, "")
@@ -349,6 +387,14 @@ def open_transport(endpoints: Endpoints, options: TransportOptions) -> Transport
     for field in fields(endpoints):
         check_base_url(f"MEDIA_ASSETS_{field.name.upper()}", getattr(endpoints, field.name))
     return Transport(build_adapters(endpoints), options)
+
+
+def _tell_nobody(_fraction: float) -> None:
+    """Tell nobody of progress: it is over."""
+
+
+async def _no_change(_prediction: Prediction) -> None:
+    """Record nothing: what is asked again has been recorded."""
 
 
 def _may_hold_output(spec: ModelSpec, *, deadline_s: float) -> ExchangeLimits:

@@ -33,7 +33,9 @@ from media_assets.providers.transport.retry_after import wait_s
 from media_assets.providers.transport.stages import Stages
 from media_assets.providers.transport.wire import check_headers, fresh_client, headers_of, reason_of
 
-_GONE = frozenset({401, 403, 404, 410})
+_GONE = 410
+_REFUSED = frozenset({401, 403, 404})
+"""Of a file that expired or was removed, and of one that is so fresh that it is not everywhere yet."""
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _TRY_AGAIN = frozenset({408, 425, 429})
 _SERVER_ERROR = 500
@@ -57,6 +59,8 @@ class DownloadLimits:
     connect_s: float = 10.0
     max_redirects: int = 3
     attempts: int = 5
+    refusals: int = 3
+    """Times that a file is refused (401, 403, 404) before it counts as lost."""
     first_wait_s: float = 0.5
     """Before the second attempt, at most: the waits are random, and their bound doubles each time."""
     longest_wait_s: float = 20.0
@@ -105,7 +109,7 @@ async def download(
         verify: Which certificates to trust; certifi's without it.
 
     Raises:
-        OutputLostError: The provider no longer has it, or refuses it (401, 403, 404, 410).
+        OutputLostError: The provider no longer has it (410), or refuses it time and again (401, 403, 404).
         UnexpectedResponseError: The address is not followed, there are too many redirects, the file is too large, or
             the answer is one we do not know.
         ProviderUnavailableError: It could not be had in time, or in as many attempts as there were.
@@ -133,6 +137,10 @@ class _AgainError(Exception):
         self.hint_s = hint_s
 
 
+class _RefusedError(_AgainError):
+    """The file was refused, as one is that is gone."""
+
+
 class _Download:
     """One download, through all its attempts."""
 
@@ -153,6 +161,7 @@ class _Download:
         self._resolver = resolver
         self._verify = verify
         self._jitter = wait_random_exponential(multiplier=limits.first_wait_s, max=limits.longest_wait_s)
+        self._refusals = 0
         self.last_fault = ""
 
     async def run(self, url: str) -> Downloaded:
@@ -165,6 +174,8 @@ class _Download:
         )
         try:
             return await retrying(self._attempt, url)
+        except _RefusedError as error:
+            raise OutputLostError(str(error)) from None
         except _AgainError as error:
             message = f"a finished output could not be downloaded: {error}. {_RERUN}"
             raise ProviderUnavailableError(message, rerun=Rerun.RESUME, billed=Billed.YES) from None
@@ -177,6 +188,13 @@ class _Download:
     async def _attempt(self, url: str) -> Downloaded:
         try:
             return await self._follow(url)
+        except _RefusedError as error:
+            self._refusals += 1
+            if self._refusals >= self._limits.refusals:
+                raise OutputLostError(str(error)) from None
+            error.hint_s = self._limits.first_wait_s * 2 ** (self._refusals - 1)
+            self.last_fault = f"; the last attempt: {error}"
+            raise
         except _AgainError as error:
             self.last_fault = f"; the last attempt: {error}"
             raise
@@ -270,12 +288,12 @@ def _joined(url: str, location: str, host: str) -> str:
 def _refuse_failure(host: str, response: httpx.Response, cap_s: float) -> None:
     """Raise unless the reply is a file or a redirect."""
     status = response.status_code
-    if status in _GONE:
+    if status == _GONE or status in _REFUSED:
         message = (
             f"{host} answered {status} when asked for a finished output: its address has expired, or the file was "
             "removed. It is paid for; whether to buy it again is for you to decide."
         )
-        raise OutputLostError(message)
+        raise OutputLostError(message) if status == _GONE else _RefusedError(message)
     if status in _TRY_AGAIN or status >= _SERVER_ERROR:
         hint_s = wait_s(response.headers, None, now=datetime.now(UTC), cap_s=cap_s)
         message = f"{host} answered {status}"

@@ -5,6 +5,7 @@ Ending the wait is not failing the prediction: it is still there, and a rerun go
 
 import asyncio
 import logging
+import math
 import random
 import time
 from collections.abc import Awaitable, Callable
@@ -74,6 +75,16 @@ class Following:
             if prediction.remote_state != before.remote_state:
                 await self._changed(prediction)
         return await self._with_result(prediction)
+
+    async def once_more(self, prediction: Prediction) -> Prediction:
+        """Ask again about a prediction that has succeeded, for its outputs as they stand now.
+
+        Raises:
+            UnknownOutcomeError: The provider does not know it any more.
+            PurchaseError: It cannot be asked just now.
+        """
+        known = await self._asked(replace(prediction, outputs=()), age_s=math.inf)
+        return await self._with_result(known)
 
     def _is_too_late(self, prediction: Prediction, *, began: float, runs_since: float | None, now: float) -> bool:
         if runs_since is not None:

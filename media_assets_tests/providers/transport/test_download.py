@@ -140,8 +140,27 @@ def test_a_file_that_is_gone_is_a_persons_decision(status: int, target: Path) ->
     with RawServer(script) as server, pytest.raises(OutputLostError, match=f"answered {status}") as caught:
         fetch(server, target)
 
-    assert server.connections == 1
+    assert server.connections == (1 if status == 410 else LIMITS.refusals)
     assert_paid_and_kept_out_of_sight(caught.value, target, rerun=Rerun.ASK)
+
+
+def test_a_file_that_is_not_there_yet_is_waited_for(target: Path) -> None:
+    limits = DownloadLimits(deadline_s=10, first_wait_s=0.01)
+    with RawServer(scripts(answers("404 Not Found"), answers("503 Busy"), answers("403 Forbidden"), whole)) as server:
+        fetch(server, target, limits=limits)
+
+    assert target.read_bytes() == BODY
+    assert server.connections == 4
+
+
+def test_the_waits_for_it_grow(target: Path) -> None:
+    limits = DownloadLimits(deadline_s=10, first_wait_s=0.1)
+    began = time.monotonic()
+    with RawServer(answers("404 Not Found")) as server, pytest.raises(OutputLostError):
+        fetch(server, target, limits=limits)
+
+    assert time.monotonic() - began >= 0.3
+    assert server.connections == limits.refusals == 3
 
 
 @pytest.mark.parametrize("status", ["204 No Content", "206 Partial Content", "304 Not Modified", "400 Bad", "418 Tea"])
