@@ -264,16 +264,6 @@ class FalAdapter(FalPlatform):
     def _short_form(self, url: str, request_id: str) -> str | None:
         """Return the URL of a request without the app's sub-path, made of another URL of the same reply."""
         app, mark, _ = url.partition("/requests/")
-<<<<<<< HEAD
-        steps = app.removeprefix(f"{self._queue_url}/").split("/")
-        length = 3 if steps[0] in NAMESPACES else 2
-        if (
-            not mark
-            or not app.startswith(f"{self._queue_url}/")
-            or len(steps) < length
-            or not REQUEST_ID.fullmatch(request_id)
-        ):
-=======
         if not mark or not app.startswith(f"{self._queue_url}/"):
             return None
         return self._root(app.removeprefix(f"{self._queue_url}/").split("/"), request_id)
@@ -282,7 +272,6 @@ class FalAdapter(FalPlatform):
         """Return the URL of a request under its app, without what follows the app in an endpoint's path."""
         length = 3 if steps[0] in NAMESPACES else 2
         if len(steps) < length or not REQUEST_ID.fullmatch(request_id):
->>>>>>> cf01e7f (A fal request whose reply names no URL of fal's is asked for where the official clients would)
             return None
         return "/".join((self._queue_url, *steps[:length], "requests", quote(request_id, safe="")))
 

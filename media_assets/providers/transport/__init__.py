@@ -240,12 +240,7 @@ class Transport:
                 first_wait_s=self.options.backoff_first_s,
             )
 
-<<<<<<< HEAD
-        following = Following(adapter=adapter, spec=spec, options=self.options, ask=ask, on_change=on_change, tell=tell)
-        return await following.to_the_end(prediction)
-=======
         return Following(adapter=adapter, spec=spec, options=self.options, ask=ask, on_change=on_change, tell=tell)
->>>>>>> 15733c8 (An output that is refused is tried again, and its prediction asked for a fresh address, before it is lost)
 
     async def list_predictions(
         self, provider: str, *, endpoints: Sequence[str], since: datetime, until: datetime
@@ -315,16 +310,9 @@ class Transport:
         def headers_for(_host: str) -> Mapping[str, str]:
             return adapter.auth_headers(self._key(adapter)) if adapter.sends_key_with_downloads else {}
 
-<<<<<<< HEAD
-        allowed = Allowed.of(adapter.base_urls, adapter.download_hosts)
-        limits = DownloadLimits(deadline_s=spec.download_deadline_s)
-        got = await download(output.url, target, allowed=allowed, headers_for=headers_for, limits=limits)
-        return got.path
-=======
         allowed = Allowed.of(adapter.base_urls, adapter.download_hosts)
         limits = DownloadLimits(deadline_s=spec.download_deadline_s, first_wait_s=self.options.backoff_first_s)
         return (await download(url, target, allowed=allowed, headers_for=headers_for, limits=limits)).path
->>>>>>> 15733c8 (An output that is refused is tried again, and its prediction asked for a fresh address, before it is lost)
 
     def _key(self, adapter: Adapter) -> str:
         return self.options.keys.get(adapter.name, "")

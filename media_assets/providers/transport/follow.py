@@ -5,7 +5,6 @@ Ending the wait is not failing the prediction: it is still there, and a rerun go
 
 import asyncio
 import logging
-import math
 import random
 import time
 from collections.abc import Awaitable, Callable
@@ -83,7 +82,7 @@ class Following:
             UnknownOutcomeError: The provider does not know it any more.
             PurchaseError: It cannot be asked just now.
         """
-        known = await self._asked(replace(prediction, outputs=()), age_s=math.inf)
+        known = await self._asked(replace(prediction, outputs=()))
         return await self._with_result(known)
 
     def _is_too_late(self, prediction: Prediction, *, began: float, runs_since: float | None, now: float) -> bool:
