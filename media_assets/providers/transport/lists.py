@@ -6,14 +6,17 @@ from datetime import datetime
 from functools import partial
 from typing import Generic, TypeVar
 
-from media_assets.errors import UnexpectedResponseError
+from media_assets.errors import Billed, UnexpectedResponseError
 from media_assets.providers.base import Adapter, Asked, HttpCall, HttpReply
 from media_assets.providers.listing import Bill, Collected, Listing, Page
 
 T = TypeVar("T")
 
 Ask = Callable[[HttpCall, Asked], Awaitable[HttpReply]]
-"""Sends a call that costs nothing, again where it is not answered, and returns whatever final answer there is."""
+"""Sends a call that costs nothing, again where it is not answered, and returns whatever final answer there is.
+
+Raises ``UnexpectedResponseError`` where a 2xx stays without a JSON object, however often it is asked for.
+"""
 
 MOST_PAGES = 50
 """Of one list: 5,000 predictions; whoever has more in the time in question asks for less of it."""
@@ -80,6 +83,12 @@ def _portions(adapter: Adapter, endpoints: Sequence[str], since: datetime, until
         yield endpoints[start : start + step]
 
 
+def not_a_list(adapter: Adapter) -> UnexpectedResponseError:
+    """Return the error for a 2xx that is of something in between: a page that asks to wait, or half an answer."""
+    message = f"{adapter.name} answered a question for a list with no JSON object; nothing was bought by asking"
+    return UnexpectedResponseError(message, provider=adapter.name, billed=Billed.NO)
+
+
 @dataclass
 class _Reading(Generic[T]):
     """What has been read so far."""
@@ -114,16 +123,16 @@ class _Reading(Generic[T]):
         self.unreadable.append(f"{self.adapter.name}'s list goes on after {len(turned)} pages; ask for a shorter time")
 
     async def _page(self, call: HttpCall) -> Page[T] | None:
-        reply = await self.ask(call, self.asked)
-        if not reply.is_success:
-            error = self.adapter.parse_error(reply, self.asked)
-            error.http_status = reply.status
-            raise error
         try:
-            return self.parse(reply)
-        except UnexpectedResponseError as error:
-            self.unreadable.append(error.message)
+            reply = await self.ask(call, self.asked)
+            if reply.is_success:
+                return self.parse(reply)
+        except UnexpectedResponseError as unreadable:
+            self.unreadable.append(unreadable.message)
             return None
+        error = self.adapter.parse_error(reply, self.asked)
+        error.http_status = reply.status
+        raise error
 
     def collected(self) -> Collected[T]:
         """Return all of it, each thing once."""

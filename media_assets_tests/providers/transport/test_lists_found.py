@@ -273,6 +273,8 @@ def test_an_hour_after_its_end_replicate_shows_no_input(lost: Lost) -> None:
         {"fault": "429_header", "times": 1, "seconds": 0.0},
         {"fault": "exec_and_drop", "times": 2},
         {"fault": "truncate", "times": 1},
+        {"fault": "html", "times": 2},
+        {"fault": "2xx_garbage", "times": 1},
     ],
     ids=lambda rule: str(rule["fault"]),
 )
