@@ -39,7 +39,7 @@ from media_assets.providers.transport.asking import UnreadableError, ask_until_a
 from media_assets.providers.transport.download import DownloadLimits, download
 from media_assets.providers.transport.follow import Following
 from media_assets.providers.transport.inputs import as_reference
-from media_assets.providers.transport.lists import Ask, not_a_list, read_bill, read_list
+from media_assets.providers.transport.lists import Ask, again, read_bill, read_list
 from media_assets.providers.transport.local_call import run_local_call
 from media_assets.providers.transport.options import TransportOptions
 from media_assets.providers.transport.places import Places
@@ -257,20 +257,12 @@ class Transport:
         return await read_bill(adapter, self._asking(adapter), endpoints=endpoints, since=since, until=until)
 
     def _asking(self, adapter: Adapter) -> Ask:
-        async def once(call: HttpCall, asked: Asked) -> HttpReply:
-            reply = await self._send(adapter, call, asked, None, None)
-            if reply.is_success and not isinstance(reply.json(), dict):
-                raise UnreadableError(not_a_list(adapter))
-            return reply
-
-        async def ask(call: HttpCall, asked: Asked) -> HttpReply:
-            return await ask_until_answered(
-                lambda: once(call, asked),
-                budget_s=self.options.list_budget_s,
-                first_wait_s=self.options.backoff_first_s,
-            )
-
-        return ask
+        return again(
+            adapter,
+            lambda call, asked: self._send(adapter, call, asked, None, None),
+            budget_s=self.options.list_budget_s,
+            first_wait_s=self.options.backoff_first_s,
+        )
 
     async def fetch(self, prediction: Prediction, spec: ModelSpec, scratch: Path) -> Path:
         """Return a local file with the prediction's first output. Free.

@@ -9,6 +9,7 @@ from typing import Generic, TypeVar
 from media_assets.errors import Billed, UnexpectedResponseError
 from media_assets.providers.base import Adapter, Asked, HttpCall, HttpReply
 from media_assets.providers.listing import Bill, Collected, Listing, Page
+from media_assets.providers.transport.asking import UnreadableError, ask_until_answered
 
 T = TypeVar("T")
 
@@ -20,6 +21,29 @@ Raises ``UnexpectedResponseError`` where a 2xx stays without a JSON object, howe
 
 MOST_PAGES = 50
 """Of one list: 5,000 predictions; whoever has more in the time in question asks for less of it."""
+
+
+def again(adapter: Adapter, send: Ask, *, budget_s: float, first_wait_s: float) -> Ask:
+    """Return what asks until it is answered by the provider, not by a page of something in between.
+
+    Args:
+        adapter: The provider's.
+        send: Asks once; what may pass it raises.
+        budget_s: Seconds for each question after which no other try is begun.
+        first_wait_s: Before the second try, at most.
+    """
+
+    async def once(call: HttpCall, asked: Asked) -> HttpReply:
+        reply = await send(call, asked)
+        if reply.is_success and not isinstance(reply.json(), dict):
+            message = f"{adapter.name} answered a question for a list with no JSON object; nothing was bought by asking"
+            raise UnreadableError(UnexpectedResponseError(message, provider=adapter.name, billed=Billed.NO))
+        return reply
+
+    async def ask(call: HttpCall, asked: Asked) -> HttpReply:
+        return await ask_until_answered(lambda: once(call, asked), budget_s=budget_s, first_wait_s=first_wait_s)
+
+    return ask
 
 
 async def read_list(
@@ -81,12 +105,6 @@ def _portions(adapter: Adapter, endpoints: Sequence[str], since: datetime, until
     step = adapter.list_endpoints_max or max(len(endpoints), 1)
     for start in range(0, max(len(endpoints), 1), step):
         yield endpoints[start : start + step]
-
-
-def not_a_list(adapter: Adapter) -> UnexpectedResponseError:
-    """Return the error for a 2xx that is of something in between: a page that asks to wait, or half an answer."""
-    message = f"{adapter.name} answered a question for a list with no JSON object; nothing was bought by asking"
-    return UnexpectedResponseError(message, provider=adapter.name, billed=Billed.NO)
 
 
 @dataclass
