@@ -39,6 +39,8 @@ def _assert_honest(market: Market, film: Film) -> None:
         ("result", "noexec_503", "platform"),
         ("result", "404_after_create", ""),
         ("result", "html", ""),
+        ("download", "html", ""),
+        ("download", "expired", ""),
         ("poll", "html", ""),
         ("poll", "2xx_garbage", ""),
     ],

@@ -190,20 +190,6 @@ def test_a_ledger_that_fails_after_the_submission_is_no_reason_to_send_again(
         assert reserved_micro_usd(tmp_path) == 500_000
 
 
-@pytest.mark.parametrize("sound", [b"<html>Just a moment</html>", b'{"error": "later"}', b"not yet", b""])
-def test_words_in_the_place_of_a_file_are_paid_for_and_not_bought_again(shop: WebShop, sound: bytes) -> None:
-    shop.service.sound = lambda _nth, _name: (200, sound)
-
-    with pytest.raises(ProbeError):
-        shop.buy()
-    with pytest.raises(PredictionFailedError, match="failed before"):
-        shop.buy()
-
-    assert (shop.row().state, shop.row().artifact) == (PurchaseState.FAILED_PAID, None)
-    assert (shop.service.submits, shop.shop.spent_usd()) == (1, PRICE_USD)
-    assert reserved_micro_usd(shop.shop.home) == 0
-
-
 @pytest.mark.parametrize(
     ("sound", "mime", "extension"),
     [

@@ -61,7 +61,7 @@ _KINDS: Mapping[int, type[PurchaseError]] = {
 
 @dataclass
 class WebAdapter(Adapter):
-    """The translations for the service: ``{"id", "state", "error", "billed"}``, and the sound at ``/sound/ID``."""
+    """The translations for the service: ``{"id", "state", "error", "billed", "at"}``; the sound is at ``/sound/ID``."""
 
     name: ClassVar[str] = "testing"
     base: str = ""
@@ -100,7 +100,7 @@ class WebAdapter(Adapter):
         has_output = (
             state is State.SUCCEEDED and told.get("output", True) and (asked is Asked.RESULT or not self.result_apart)
         )
-        output = Output(url=f"{self.base}/sound/{told['id']}?signature={SIGNATURE}")
+        output = Output(url=f"{self.base}/sound/{told.get('at', told['id'])}?signature={SIGNATURE}")
         failure = None
         if "error" in told:
             failure = PredictionFailedError(told["error"], provider=self.name, billed=Billed(told.get("billed", "no")))

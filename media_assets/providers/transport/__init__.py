@@ -19,13 +19,11 @@ from media_assets.errors import (
     Billed,
     InsufficientCreditError,
     KeyRejectedError,
-    OutputLostError,
     ProviderUnavailableError,
     PurchaseError,
     RateLimitedError,
     StorageError,
     UnexpectedResponseError,
-    UnknownOutcomeError,
 )
 from media_assets.ledger.admission import Limits
 from media_assets.prediction import Prediction
@@ -34,9 +32,9 @@ from media_assets.providers.endpoints import Endpoints
 from media_assets.providers.keys import key_problem
 from media_assets.providers.listing import Bill, Listing
 from media_assets.providers.registry import build_adapters
-from media_assets.providers.transport.addresses import Allowed, check_base_url, same_origin
+from media_assets.providers.transport.addresses import check_base_url, same_origin
 from media_assets.providers.transport.asking import UnreadableError, ask_until_answered
-from media_assets.providers.transport.download import DownloadLimits, download
+from media_assets.providers.transport.fetching import Fetching
 from media_assets.providers.transport.follow import Following
 from media_assets.providers.transport.inputs import as_reference
 from media_assets.providers.transport.lists import Ask, again, read_bill, read_list
@@ -267,11 +265,13 @@ class Transport:
     async def fetch(self, prediction: Prediction, spec: ModelSpec, scratch: Path) -> Path:
         """Return a local file with the prediction's first output. Free.
 
-        An address that is refused is tried a few times, and then the prediction is asked once for a fresh one.
+        An address that is refused, or leads to words in the place of a file (a page, an error, nothing), is tried a few
+        times, and then the prediction is asked once for a fresh one.
 
         Raises:
             OutputLostError: The provider does not have it any more.
-            UnexpectedResponseError: There is no output, or it lies where this provider's outputs never do.
+            UnexpectedResponseError: There is no output, or it lies where this provider's outputs never do, or words lie
+                in its place; a rerun tries again.
             ProviderUnavailableError: It cannot be had just now; a rerun tries again.
         """
         output = next(iter(prediction.outputs), None)
@@ -284,33 +284,17 @@ class Transport:
         if output.url is None:
             await in_thread(_write, target, output.data or b"")
             return target
-        try:
-            return await self._downloaded(output.url, spec, target)
-        except OutputLostError as lost:
-            return await self._downloaded(await self._fresh_url(prediction, output.url, spec, lost), spec, target)
-
-    async def _fresh_url(self, prediction: Prediction, url: str, spec: ModelSpec, lost: OutputLostError) -> str:
-        """Return another address of the first output; without one, it is lost."""
-        if not self.can_ask(spec.provider, prediction):
-            raise lost
-        try:
-            asked = await self._following(spec, _tell_nobody, _no_change).once_more(prediction)
-        except UnknownOutcomeError:
-            raise lost from None
-        fresh = next((output.url for output in asked.outputs), None)
-        if fresh is None or fresh == url:
-            raise lost
-        return fresh
-
-    async def _downloaded(self, url: str, spec: ModelSpec, target: Path) -> Path:
         adapter = self.adapter(spec.provider)
-
-        def headers_for(_host: str) -> Mapping[str, str]:
-            return adapter.auth_headers(self._key(adapter)) if adapter.sends_key_with_downloads else {}
-
-        allowed = Allowed.of(adapter.base_urls, adapter.download_hosts)
-        limits = DownloadLimits(deadline_s=spec.download_deadline_s, first_wait_s=self.options.backoff_first_s)
-        return (await download(url, target, allowed=allowed, headers_for=headers_for, limits=limits)).path
+        following = self._following(spec, _tell_nobody, _no_change)
+        fetching = Fetching(
+            adapter=adapter,
+            spec=spec,
+            target=target,
+            credentials=adapter.auth_headers(self._key(adapter)) if adapter.sends_key_with_downloads else {},
+            ask=following.once_more if self.can_ask(spec.provider, prediction) else None,
+            first_wait_s=self.options.backoff_first_s,
+        )
+        return await fetching.fetch(prediction, output.url)
 
     def _key(self, adapter: Adapter) -> str:
         return self.options.keys.get(adapter.name, "")

@@ -25,6 +25,7 @@ from media_assets.errors import (
     Rerun,
     UnexpectedResponseError,
 )
+from media_assets.media.sniff import HEAD_BYTES
 from media_assets.providers.transport.addresses import Address, Allowed, Resolver, Target, look_up, resolve
 from media_assets.providers.transport.hashed_file import HashedFile
 from media_assets.providers.transport.quiet import quietly
@@ -42,6 +43,9 @@ _SERVER_ERROR = 500
 
 _ADDRESSES_TRIED = 4
 """Of one host, in one attempt: enough for a broken IPv6 and a dead server."""
+
+Objection = Callable[[bytes], str | None]
+"""Says of a file's first ``HEAD_BYTES`` why they are of no file; the sentence lacks its subject."""
 
 _RERUN = "Run again: it is fetched then, and nothing is bought twice."
 
@@ -78,6 +82,12 @@ class Downloaded:
     """As the server said, in lower case without parameters; empty if it did not. Never to be believed."""
 
 
+def no_objection(head: bytes) -> str | None:
+    """Take a file however it begins."""
+    del head
+    return None
+
+
 def no_headers(host: str) -> Mapping[str, str]:
     """Send no credentials to anybody."""
     del host
@@ -91,6 +101,7 @@ async def download(
     allowed: Allowed,
     headers_for: Callable[[str], Mapping[str, str]] = no_headers,
     limits: DownloadLimits,
+    refuse: Objection = no_objection,
     resolver: Resolver = look_up,
     verify: ssl.SSLContext | None = None,
 ) -> Downloaded:
@@ -105,18 +116,27 @@ async def download(
         allowed: Where outputs of this provider may come from.
         headers_for: Returns the credentials for a host; asked for each hop, and only for hosts that are allowed.
         limits: How long, how much and how often.
+        refuse: Says of a body's first bytes why they are of no file, if so; then it is tried again.
         resolver: Looks up host names.
         verify: Which certificates to trust; certifi's without it.
 
     Raises:
         OutputLostError: The provider no longer has it (410), or refuses it time and again (401, 403, 404).
         UnexpectedResponseError: The address is not followed, there are too many redirects, the file is too large, or
-            the answer is one we do not know.
+            the answer is one we do not know, or is refused time and again.
         ProviderUnavailableError: It could not be had in time, or in as many attempts as there were.
         StorageError: It cannot be written.
         ConfigurationError: The credentials cannot be written as HTTP headers.
     """
-    one = _Download(target, allowed=allowed, headers_for=headers_for, limits=limits, resolver=resolver, verify=verify)
+    one = _Download(
+        target,
+        allowed=allowed,
+        headers_for=headers_for,
+        limits=limits,
+        refuse=refuse,
+        resolver=resolver,
+        verify=verify,
+    )
     try:
         with quietly():
             async with asyncio.timeout(limits.deadline_s):
@@ -141,6 +161,10 @@ class _RefusedError(_AgainError):
     """The file was refused, as one is that is gone."""
 
 
+class _NoFileError(_AgainError):
+    """What came is no file."""
+
+
 class _Download:
     """One download, through all its attempts."""
 
@@ -151,6 +175,7 @@ class _Download:
         allowed: Allowed,
         headers_for: Callable[[str], Mapping[str, str]],
         limits: DownloadLimits,
+        refuse: Objection,
         resolver: Resolver,
         verify: ssl.SSLContext | None,
     ) -> None:
@@ -158,6 +183,7 @@ class _Download:
         self._allowed = allowed
         self._headers_for = headers_for
         self._limits = limits
+        self._refuse = refuse
         self._resolver = resolver
         self._verify = verify
         self._jitter = wait_random_exponential(multiplier=limits.first_wait_s, max=limits.longest_wait_s)
@@ -176,6 +202,9 @@ class _Download:
             return await retrying(self._attempt, url)
         except _RefusedError as error:
             raise OutputLostError(str(error)) from None
+        except _NoFileError as error:
+            message = f"{error}. {_RERUN}"
+            raise UnexpectedResponseError(message) from None
         except _AgainError as error:
             message = f"a finished output could not be downloaded: {error}. {_RERUN}"
             raise ProviderUnavailableError(message, rerun=Rerun.RESUME, billed=Billed.YES) from None
@@ -260,11 +289,16 @@ class _Download:
     async def _receive(self, target: Target, response: httpx.Response) -> Downloaded:
         pace = Pace(floor_bytes_per_s=self._limits.floor_bytes_per_s, grace_s=self._limits.floor_grace_s)
         file = HashedFile(self._target)
+        head = bytearray()
         try:
             await file.open()
             async with contextlib.aclosing(read_body(response, pace=pace, max_bytes=self._limits.max_bytes)) as pieces:
                 async for piece in pieces:
+                    head += piece[: HEAD_BYTES - len(head)]
                     await file.add(piece)
+            if why := self._refuse(bytes(head)):
+                message = f"what {target.host} sent in the place of a finished output {why}"
+                raise _NoFileError(message)
             await file.finish()
         except TooLargeError as error:
             message = f"a finished output at {target.host} is too large to be fetched: {error}."

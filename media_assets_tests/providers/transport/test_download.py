@@ -153,6 +153,32 @@ def test_a_file_that_is_not_there_yet_is_waited_for(target: Path) -> None:
     assert server.connections == 4
 
 
+def _no_page(head: bytes) -> str | None:
+    return "is a page" if head.startswith(b"<") else None
+
+
+def test_what_is_refused_by_its_first_bytes_is_tried_again(target: Path) -> None:
+    """A whole body with a good status, and still not what was asked for; its bytes may come one by one."""
+
+    def dripping(connection: Connection) -> None:
+        connection.read_request()
+        connection.send(b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\n")
+        for byte in b"<p>":
+            time.sleep(0.02)
+            connection.send(bytes([byte]))
+
+    with RawServer(scripts(dripping, whole)) as server:
+        fetch(server, target, refuse=_no_page)
+    assert target.read_bytes() == BODY
+    assert server.connections == 2
+
+    target.unlink()
+    with RawServer(dripping) as server, pytest.raises(UnexpectedResponseError, match="finished output is a page") as no:
+        fetch(server, target, refuse=_no_page)
+    assert server.connections == LIMITS.attempts
+    assert_paid_and_kept_out_of_sight(no.value, target)
+
+
 def test_the_waits_for_it_grow(target: Path) -> None:
     limits = DownloadLimits(deadline_s=10, first_wait_s=0.1)
     began = time.monotonic()

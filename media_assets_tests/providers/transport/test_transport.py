@@ -15,7 +15,6 @@ from media_assets.errors import (
     KeyRejectedError,
     MediaAssetsError,
     OutputLostError,
-    ProbeError,
     ProviderUnavailableError,
     PurchaseError,
     Rerun,
@@ -72,6 +71,16 @@ def test_a_download_that_is_cut_is_begun_again(market: Market, model: str) -> No
 
 
 @pytest.mark.parametrize("model", _PICTURES)
+@pytest.mark.parametrize("fault", ["expired", "html", "noexec_503"])
+def test_what_passes_leaves_nothing(market: Market, model: str, fault: str) -> None:
+    """One bad answer for a file that is there."""
+    one = _bought(market, model, {"call": "download", "fault": fault, "times": 1})
+
+    assert one.error is None
+    assert (one.row.state, one.posts) == (PurchaseState.SUCCEEDED, 1)
+
+
+@pytest.mark.parametrize("model", _PICTURES)
 @pytest.mark.parametrize(
     ("fault", "raised", "left"),
     [
@@ -80,7 +89,7 @@ def test_a_download_that_is_cut_is_begun_again(market: Market, model: str) -> No
         ("noexec_503", ProviderUnavailableError, PurchaseState.DONE),
         ("redirect_private", UnexpectedResponseError, PurchaseState.DONE),
         ("expired", OutputLostError, PurchaseState.LOST_OUTPUT),
-        ("html", ProbeError, PurchaseState.FAILED_PAID),
+        ("html", UnexpectedResponseError, PurchaseState.DONE),
     ],
 )
 def test_what_a_download_that_fails_leaves(
