@@ -5,7 +5,7 @@ with a refusal or a page. Neither is a word on the file, which is paid for.
 """
 
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from media_assets.catalog import ModelSpec
@@ -24,7 +24,7 @@ class Fetching:
     adapter: Adapter
     spec: ModelSpec
     target: Path
-    credentials: Mapping[str, str]
+    credentials: Mapping[str, str] = field(repr=False)
     """For a download from a host of the provider's outputs."""
     ask: Callable[[Prediction], Awaitable[Prediction]] | None
     """Reads a prediction again; None for a provider that answers once."""
