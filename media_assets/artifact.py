@@ -135,7 +135,8 @@ class ArtifactStore:
                 target.parent.mkdir(exist_ok=True)
                 _sync_folder(self.root)
             part.replace(target)
-            crash_point("renamed")
+            crash_point("dl.after_rename")
+            crash_point("dl.before_dirsync")
             _sync_folder(target.parent)
         except OSError as error:
             with contextlib.suppress(OSError):
@@ -203,11 +204,13 @@ def _copy_synced(source: Path, target: Path, *, mark: bool = True) -> str:
             if mark and before and writer.tell() >= half:
                 before = False
                 writer.flush()
-                crash_point("stored_half")
+                crash_point("dl.mid")
         writer.flush()
+        if mark:
+            crash_point("dl.before_fsync")
         os.fsync(writer.fileno())
     if mark:
-        crash_point("fsynced")
+        crash_point("dl.before_rename")
     return digest.hexdigest()
 
 

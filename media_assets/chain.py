@@ -54,6 +54,9 @@ _log = logging.getLogger(__name__)
 Tell = Callable[[Step, str, float | None, StepResult | None], None]
 """Called with the step, what happened (started, progress, finished, failed), the fraction done, and the result."""
 
+Say = Callable[[Step, str], None]
+"""Called with the step and what is waited for, for people."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class ChainContext:
@@ -69,7 +72,10 @@ class ChainContext:
     purchasing: Purchasing
     today: date
     retry_failed: bool
+    waits: bool
+    """Whether it is waited until a provider can say what came of a submission without a reply."""
     tell: Tell
+    say: Say
 
 
 class Chain:
@@ -180,7 +186,9 @@ class Chain:
         for position, spec in enumerate(route):
             rest = route[position + 1 :]
             try:
-                draft, purchased = await self._ask(step, spec, made, is_fallback=position > 0)
+                # A free model follows a lost reply at once; what came of it is found out by a later run.
+                waits = self._at.waits and not (rest and rest[0].recovery is Recovery.FREE)
+                draft, purchased = await self._ask(step, spec, made, is_fallback=position > 0, waits=waits)
             except MediaAssetsError as error:
                 # That a second model cannot even be asked says nothing of why it was needed.
                 failure = failure if failure is not None and isinstance(error, PlanError) else error
@@ -196,7 +204,7 @@ class Chain:
         raise PlanError.of(message, [])
 
     async def _ask(
-        self, step: Step, spec: ModelSpec, made: Mapping[Step, StepResult], *, is_fallback: bool
+        self, step: Step, spec: ModelSpec, made: Mapping[Step, StepResult], *, is_fallback: bool, waits: bool
     ) -> tuple[Draft, Purchased]:
         draft = self._draft(step, spec, made)
         problems = list(draft.problems)
@@ -212,7 +220,7 @@ class Chain:
             reserve = self._at.ledger.prompts.reserve_fallback
             await in_thread(reserve, self._at.plan_id, step, amount, self._at.caps)
         try:
-            purchased = await self._buy(draft, made)
+            purchased = await self._buy(draft, made, waits=waits)
         except MediaAssetsError:
             before = (bought.cost_micro_usd if bought else None) or 0
             await in_thread(self.outlays.note, step, draft.request.key, before_micro_usd=before)
@@ -261,7 +269,7 @@ class Chain:
         clip = draft_video(prompt, route[0], voice=None, picture=picture, bounds=bounds, route=route)
         return clip.length_s or 1.0
 
-    async def _buy(self, draft: Draft, made: Mapping[Step, StepResult]) -> Purchased:
+    async def _buy(self, draft: Draft, made: Mapping[Step, StepResult], *, waits: bool = True) -> Purchased:
         request = draft.request
         inputs = {
             role: self._at.store.local_path(artifact)
@@ -280,6 +288,8 @@ class Chain:
                 inputs=inputs,
                 question=self._question(draft, made),
                 retry_failed=self._at.retry_failed,
+                waits=waits,
+                say=lambda message: self._at.say(request.step, message),
                 tell=lambda fraction: self._at.tell(request.step, "progress", fraction, None),
             )
         )

@@ -1,25 +1,39 @@
 """Named points at which a test may kill the process: how "crash it anywhere" is enumerated instead of hoped for.
 
 A point does nothing unless ``MEDIA_ASSETS_CRASH_AT`` names it, as ``NAME`` or ``NAME:N`` for the N-th time it is
-passed. Points sit after the effect they are named for, so that what they leave behind is a committed state whose
-acknowledgement was lost.
+passed. What has no ``before`` in its name sits after the effect it is named for, so that what it leaves behind is a
+committed state whose acknowledgement was lost.
 """
 
 import os
 import signal
 from itertools import count
 
+_COMMITS = ("claim", "reserve", "intent", "id_save", "done", "art")
+"""Transactions of the protocol: each can be cut off right before its commit and right after it."""
+
 POINTS = (
+    *(f"{name}.{moment}" for name in _COMMITS for moment in ("before", "after")),
+    "settle.before",
+    "settle.after",
+    "post.before_connect",
+    "post.after_headers_sent",
+    "post.after_body_sent",
+    "post.first_byte",
+    "spool.before_fsync",
+    "spool.after_fsync",
+    "poll.each",
+    "dl.first_byte",
+    "dl.mid",
+    "dl.before_fsync",
+    "dl.before_rename",
+    "dl.after_rename",
+    "dl.before_dirsync",
+    "cancel.before_send",
+    "cancel.after_send",
+    "adopted",
+    "cleared",
     "pinned",
-    "reserved",
-    "claimed",
-    "intent_written",
-    "submitted",
-    "settled",
-    "stored_half",
-    "fsynced",
-    "renamed",
-    "artifact_recorded",
     "step_recorded",
     "merged",
 )

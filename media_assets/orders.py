@@ -30,6 +30,10 @@ def _tell_nobody(fraction: float) -> None:
     del fraction
 
 
+def _say_nothing(message: str) -> None:
+    del message
+
+
 @dataclass(frozen=True, kw_only=True)
 class Order:
     """What is to be bought, for whom, and on what terms."""
@@ -50,8 +54,12 @@ class Order:
     """What the file has to be, to be good enough to build on."""
     retry_failed: bool = False
     """Whether a purchase that failed for good is tried again, which may cost money again."""
+    waits: bool = True
+    """Whether it is waited until a provider can say what came of a submission whose reply was lost."""
     tell: Callable[[float], None] = field(default=_tell_nobody)
     """Called with the fraction done, from any thread."""
+    say: Callable[[str], None] = field(default=_say_nothing)
+    """Called with what is waited for, for people."""
 
     def settlement(self, prediction: Prediction, *, last_word: bool = False) -> Settlement:
         """Return what a final prediction cost, by our table and by what the provider reported.

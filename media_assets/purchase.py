@@ -15,13 +15,12 @@ import secrets
 import shutil
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import NoReturn
 
 from media_assets.artifact import ArtifactStore
 from media_assets.catalog import Recovery
-from media_assets.crash_points import crash_point
 from media_assets.errors import (
     Billed,
     LedgerError,
@@ -36,16 +35,19 @@ from media_assets.ledger import Ledger
 from media_assets.ledger.claims import Busy, Claim, Settlement
 from media_assets.ledger.rows import PurchaseRow, PurchaseState
 from media_assets.orders import Order, Purchased, named, stored_failure
-from media_assets.prediction import Prediction
+from media_assets.prediction import Prediction, State
 from media_assets.pricing import to_micro_usd
 from media_assets.providers.transport import Transport
 from media_assets.receiving import received
 from media_assets.submission import Keep, Submission, is_done
 from media_assets.threads import in_thread
+from media_assets.undecided import Undecided, can_be_cleared_up
 
 _log = logging.getLogger(__name__)
 
 _FIRST_WAIT_S, _LONGEST_WAIT_S = 0.02, 0.5
+_MOST_SUBMISSIONS = 3
+"""Of one call of ours, if each of them proves never to have been accepted."""
 _PROGRESS_EVERY_S = 2.0
 """How often the fraction done is written to the ledger: often enough for people, rarely enough for the disk."""
 
@@ -129,6 +131,7 @@ class Purchasing:
                     estimate_micro_usd=to_micro_usd(order.estimate_usd),
                     retry_failed=order.retry_failed,
                     remake=remake,
+                    clears_up=lambda row: self._can_clear_up(row, order),
                 )
             )
             return claimed[0]
@@ -139,8 +142,6 @@ class Purchasing:
             if claimed and isinstance(claimed[0], Claim):
                 await self._drop(claimed[0], order, error)
             raise
-        if isinstance(found, Claim):
-            crash_point("claimed")
         return found
 
     async def _drop(self, claim: Claim, order: Order, error: BaseException) -> None:
@@ -163,10 +164,12 @@ class Purchasing:
             work.scratch.mkdir(parents=True)
             if kept := await self._already_there(claim):
                 return kept
-            if claim.prediction is not None:
-                return await self._resume(claim, order, claim.prediction, work)
-            await self._refuse_undecided(claim, order)
-            return await self._submit_and_store(claim, order, work)
+            known = claim.prediction
+            if known is None and self._is_undecided(claim, order):
+                known = await self._undecided(claim, order).clear_up()
+            if known is not None:
+                return await self._resume(claim, order, known, work)
+            return await self._submit_until_clear(claim, order, work)
         except BaseException:
             await self._hand_over(claim)
             raise
@@ -190,26 +193,73 @@ class Purchasing:
         await in_thread(self._ledger.purchases.restore, claim)
         return Purchased.from_row(row, spent_micro_usd=0, cached=True)
 
-    async def _refuse_undecided(self, claim: Claim, order: Order) -> None:
-        """A paid submission whose process died is never sent again on a guess."""
-        if claim.found is None or not claim.found.is_open or claim.found is PurchaseState.RESERVED:
-            return
+    def _can_clear_up(self, row: PurchaseRow, order: Order) -> bool:
+        """Whether asking again may tell what came of a purchase of unknown outcome; that is free."""
+        if row.prediction_id is not None:
+            known = Prediction(id=row.prediction_id, state=State.UNKNOWN, urls=row.urls)
+            return self._transport.can_ask(order.request.provider, known)
+        return can_be_cleared_up(self._transport, order)
+
+    def _is_undecided(self, claim: Claim, order: Order) -> bool:
+        """Whether a paid submission was perhaps sent: it is never sent again on a guess."""
         if order.spec.recovery is Recovery.FREE:
-            return
-        message = (
-            "an earlier process died while it bought this; whether it was billed is unknown, so it is not sent again."
-        )
-        error = UnknownOutcomeError(message)
-        await in_thread(self._ledger.purchases.write_unknown, claim, error)
-        raise error
+            return False
+        return claim.found in {PurchaseState.SUBMITTING, PurchaseState.UNKNOWN}
+
+    def _undecided(self, claim: Claim, order: Order) -> Undecided:
+        return Undecided(claim=claim, order=order, ledger=self._ledger, transport=self._transport)
+
+    async def _submit_until_clear(self, claim: Claim, order: Order, work: _Work) -> Purchased:
+        """Submit; if its reply is lost, find out what came of it before anything else is done."""
+        for _ in range(_MOST_SUBMISSIONS - 1):
+            try:
+                return await self._submit_and_store(claim, order, work)
+            except PurchaseError as error:
+                if not order.waits or not await self._is_unheard(claim, order, error):
+                    raise
+                known = await self._undecided(claim, order).clear_up()
+            if known is not None:
+                return await self._resume(claim, order, known, work)
+        return await self._submit_and_store(claim, order, work)
+
+    async def _is_unheard(self, claim: Claim, order: Order, error: PurchaseError) -> bool:
+        """Whether a submission's reply was lost, and the provider can be asked what came of it."""
+        if error.billed is not Billed.UNKNOWN or not can_be_cleared_up(self._transport, order):
+            return False
+        row = await in_thread(self._ledger.purchases.get, claim.request_key)
+        return row is not None and row.state is PurchaseState.UNKNOWN and row.prediction_id is None
 
     async def _resume(self, claim: Claim, order: Order, known: Prediction, work: _Work) -> Purchased:
         """Go on with a prediction that was submitted before: nothing is sent that could cost money."""
-        if not self._transport.can_ask(order.request.provider, known):
-            await self._refuse_unanswerable(claim, known)
-        prediction = await self._follow(claim, order, known, work, settled=claim.found is PurchaseState.DONE)
+        if self._transport.can_ask(order.request.provider, known):
+            prediction = await self._follow(claim, order, known, work, settled=claim.found is PurchaseState.DONE)
+        else:
+            prediction = await self._from_spool(claim, order, known, work)
         await self._store_output(claim, order, prediction, work)
+        await in_thread(self._drop_reply, claim)
         return await self._finished(claim, order, work)
+
+    def _drop_reply(self, claim: Claim) -> None:
+        """Remove the raw reply that a process which died has left."""
+        attempt = self._ledger.purchases.last_attempt(claim.request_key)
+        if attempt is not None and self._transport.spool is not None:
+            self._transport.spool.drop(attempt.token)
+
+    async def _from_spool(self, claim: Claim, order: Order, known: Prediction, work: _Work) -> Prediction:
+        """Return what came with the reply to the submission and was not brought to its end."""
+        attempt = await in_thread(self._ledger.purchases.last_attempt, claim.request_key)
+        read = None
+        if attempt is not None:
+            read = await in_thread(self._transport.read_spooled, order.request, attempt.token)
+        if read is None:
+            await self._refuse_unanswerable(claim, known)
+        settlement = order.settlement(read, last_word=True)
+        if claim.found is not PurchaseState.DONE:
+            if not is_done(read):
+                await self._record_end(claim, read, settlement, work)
+            await in_thread(self._ledger.purchases.write_done, claim, known, settlement)
+            work.spent_micro_usd = settlement.cost_micro_usd
+        return replace(read, id=known.id)
 
     async def _refuse_unanswerable(self, claim: Claim, known: Prediction) -> NoReturn:
         """Record that nothing can be had of a prediction any more: its one reply was not brought to its end."""
@@ -242,7 +292,6 @@ class Purchasing:
                 prediction = await self._follow(claim, order, prediction, work, settled=False)
         try:
             if not work.is_recorded:
-                crash_point("settled")
                 await self._store_output(claim, order, prediction, work)
         except (asyncio.CancelledError, MediaAssetsError) as error:
             if not work.is_recorded:
@@ -259,7 +308,6 @@ class Purchasing:
                 settlement = order.settlement(prediction, last_word=True)
                 work.settle(order, settlement)
                 await self._record_end(claim, prediction, settlement, work)
-            crash_point("settled")
             await self._store_output(claim, order, prediction, work)
 
         return keep
@@ -355,7 +403,6 @@ class Purchasing:
             failed=failed,
         )
         work.is_recorded = True
-        crash_point("artifact_recorded")
         if failed is not None:
             raise failed
 

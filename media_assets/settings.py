@@ -76,6 +76,10 @@ class Settings(BaseSettings):
     """How long a model may run beyond its deadline before it counts as too slow."""
     not_found_grace_s: float = Field(default=60.0, ge=0)
     """How long a provider may say that it does not know a prediction, or its result, before it is believed."""
+    post_deadline_s: float = Field(default=60.0, gt=0)
+    """How long the reply to a submission may take, of a provider that queues; after it, its outcome is unknown."""
+    settle_lag_s: float = Field(default=120.0, ge=0)
+    """How long after that deadline the provider's list is believed when it does not show a submission."""
     refusals_deadline_s: float = Field(default=600.0, ge=0)
     """How long a submission that a provider refuses for now (429) is tried again."""
 
@@ -141,6 +145,8 @@ class Settings(BaseSettings):
             backoff_first_s=self.retry_interval_s,
             deadline_grace_s=self.deadline_grace_s,
             not_found_grace_s=self.not_found_grace_s,
+            post_deadline_s=self.post_deadline_s,
+            settle_lag_s=self.settle_lag_s,
             refusals_deadline_s=self.refusals_deadline_s,
         )
 

@@ -26,6 +26,7 @@ from media_assets.pricing import to_micro_usd
 from media_assets.prompt import Prompt, Step
 from media_assets.providers.endpoints import Endpoints
 from media_assets.providers.transport import Transport, TransportOptions, open_transport
+from media_assets.providers.transport.spool import Spool
 from media_assets.purchase import Purchasing
 from media_assets.standing import Standing, Standings, missing_steps
 from media_assets.threads import in_thread
@@ -45,9 +46,11 @@ class Event:
     key: str
     step: Step
     what: str
-    """started, progress, finished or failed."""
+    """started, progress, waiting, finished or failed."""
     fraction: float | None
     result: StepResult | None
+    message: str = ""
+    """What is waited for."""
 
 
 OnEvent = Callable[[Event], None]
@@ -66,6 +69,8 @@ class MakeOptions:
     """Make degraded steps again."""
     retry_failed: bool = False
     """Try what failed for good again, which may cost money again."""
+    waits: bool = True
+    """Whether to wait until a provider can say what came of a submission whose reply was lost."""
     source: str = "library"
     """Where the prompts came from, for people."""
     pinned: bool = False
@@ -206,7 +211,6 @@ class Studio:
             caps = self._caps(prompt)
             open_plan = self.ledger.prompts.open_plan
             await in_thread(open_plan, plan_id, prompt.key, amounts=amounts, caps=caps, digest=prompt.digest)
-            crash_point("reserved")
             await self._run_chain(make, film, plan_id=plan_id)
         finally:
             await in_thread(self.ledger.prompts.close_plan, plan_id)
@@ -247,6 +251,10 @@ class Studio:
         def tell(step: Step, what: str, fraction: float | None, result: StepResult | None) -> None:
             make.on_event(Event(key=prompt.key, step=step, what=what, fraction=fraction, result=result))
 
+        def say(step: Step, message: str) -> None:
+            event = Event(key=prompt.key, step=step, what="waiting", fraction=None, result=None, message=message)
+            make.on_event(event)
+
         chain = Chain(
             ChainContext(
                 prompt=prompt,
@@ -260,7 +268,9 @@ class Studio:
                 today=self.today(),
                 # What made a step degraded has failed before, and is what an upgrade tries again.
                 retry_failed=make.options.retry_failed or make.options.upgrade,
+                waits=make.options.waits,
                 tell=tell,
+                say=say,
             )
         )
         for step, result in (await chain.run(make.wanted)).items():
@@ -308,6 +318,13 @@ def _take(source: Iterator[Prompt], count: int) -> list[Prompt]:
     return [prompt for _, prompt in zip(range(count), source, strict=False)]
 
 
+def _sweep_replies(spool: Spool, ledger: Ledger) -> None:
+    """Remove raw replies whose purchases have come to an end."""
+    if tokens := spool.tokens():
+        for token in tokens - ledger.purchases.replies_needed(tokens):
+            spool.drop(token)
+
+
 def _today() -> date:
     return datetime.now(UTC).date()
 
@@ -331,7 +348,9 @@ def open_studio(
     with contextlib.ExitStack() as stack:
         ledger = stack.enter_context(open_ledger(home, chosen.ledger_url))
         ledger.sweep(store.root, home / _FILMS)
-        transport = open_transport(chosen.endpoints, chosen.transport)
+        spool = Spool(ledger.spool_root)
+        _sweep_replies(spool, ledger)
+        transport = open_transport(chosen.endpoints, chosen.transport, spool)
         stack.callback(transport.close)
         yield Studio(
             home=home,

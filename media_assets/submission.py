@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from media_assets.catalog import Recovery
-from media_assets.crash_points import crash_point
 from media_assets.errors import (
     Billed,
     MediaAssetsError,
@@ -133,7 +132,6 @@ class Submission:
         self._patience = self._full_patience()
         while True:
             token = await self._admitted()
-            crash_point("intent_written")
             sending = self._send_and_keep(token, scratch, references, tell, keep)
             # A local model is stopped at once; what a provider may bill is heard to the end.
             came = await (sending if self._is_free else self._to_the_end(sending))
@@ -188,6 +186,8 @@ class Submission:
         came = await self._send(token, scratch, references, tell)
         if keep is not None and isinstance(came, Prediction) and came.state.is_final:
             await keep(came)
+        if isinstance(came, Prediction):
+            await self._drop_reply(token)
         return came
 
     async def _send(
@@ -196,14 +196,19 @@ class Submission:
         order = self._order
         try:
             prediction = await self._transport.submit(
-                order.request, order.spec, inputs=order.inputs, references=references, scratch=scratch, tell=tell
+                order.request,
+                order.spec,
+                inputs=order.inputs,
+                references=references,
+                scratch=scratch,
+                tell=tell,
+                token=token,
             )
         except (asyncio.CancelledError, MediaAssetsError) as error:
             if again := await self._put_back(token, error):
                 return again
             await self._fail(token, error)
             raise
-        crash_point("submitted")
         await self._write_submitted(token, prediction)
         return prediction
 
@@ -216,7 +221,13 @@ class Submission:
             return None
         block_s = wait_s if isinstance(error, RateLimitedError) else 0.0
         await in_thread(self._purchases.write_put_back, self._claim, token, error, block_s=block_s)
+        await self._drop_reply(token)
         return _Again(wait_s)
+
+    async def _drop_reply(self, token: str) -> None:
+        """Remove the raw reply: what it holds is in the ledger, and a file that came with it in the store."""
+        if self._transport.spool is not None and not self._is_free:
+            await in_thread(self._transport.spool.drop, token)
 
     async def _write_submitted(self, token: str, prediction: Prediction) -> None:
         """Make the id durable.
@@ -255,6 +266,7 @@ class Submission:
             outcome = "interrupted" if isinstance(known, StoppedError) else "failed"
             await self._record(write, self._claim, token, known, outcome=outcome)
         elif stopped or known.billed is Billed.UNKNOWN:
+            # The raw reply, if one came, stays: a person may read in it what this version cannot.
             await self._record(self._purchases.write_unknown, self._claim, known, token=token)
         else:
             settlement = None
@@ -262,12 +274,14 @@ class Submission:
                 failed = Prediction(id=known.prediction_id or "", state=State.FAILED, failure=known)
                 settlement = self._order.settlement(failed)
             if isinstance(known, OutputLostError):
-                await self._record(self._purchases.write_lost, self._claim, known, settlement, token=token)
-                return
-            await self._record(write, self._claim, token, known, outcome="failed", settlement=settlement)
+                written = await self._record(self._purchases.write_lost, self._claim, known, settlement, token=token)
+            else:
+                written = await self._record(write, self._claim, token, known, outcome="failed", settlement=settlement)
+            if written:
+                await self._drop_reply(token)
 
-    async def _record(self, write: Callable[..., None], *args: Any, **named: Any) -> None:
-        """Write how it ended; a ledger that fails now must not hide why it ended.
+    async def _record(self, write: Callable[..., None], *args: Any, **named: Any) -> bool:
+        """Write how it ended, and say whether that worked; a ledger that fails now must not hide why it ended.
 
         The intent stands in the ledger all the same, so the next run takes the purchase for one of unknown outcome.
         """
@@ -275,6 +289,8 @@ class Submission:
             await in_thread(write, *args, **named)
         except Exception:  # noqa: BLE001 - why it ended is raised, whatever became of the record
             _log.exception("purchase %s: its end could not be recorded", self._claim.request_key[:12])
+            return False
+        return True
 
     async def fail_free(self, error: BaseException) -> None:
         """Record that free work failed after it was submitted: it is simply done again."""

@@ -56,7 +56,7 @@ _FOREIGN: Final = (
     *("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"),
 )
 
-_FAST: Final = {"POLL_INTERVAL_S": "0.02", "RETRY_INTERVAL_S": "0.02", "MIN_FREE_MB": "0"}
+_FAST: Final = {"POLL_INTERVAL_S": "0.02", "RETRY_INTERVAL_S": "0.02", "SETTLE_LAG_S": "0.1", "MIN_FREE_MB": "0"}
 """Short waits, of which none is left out; and a full disk is no reason for a test to fail."""
 
 _INTERNET: Final = frozenset({socket.AF_INET, socket.AF_INET6})

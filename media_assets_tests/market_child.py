@@ -3,10 +3,10 @@
 import asyncio
 import os
 import secrets
-import signal
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from media_assets.catalog import ModelSpec, load_catalog
@@ -34,13 +34,22 @@ def buy_in_child(
     *,
     take: int = 0,
     times: int = 1,
-    dies_polling: bool = False,
+    deadlines: Mapping[str, float] = MappingProxyType({}),
 ) -> list[dict[str, Any]]:
-    """In a child: buy the same picture or voice from a simulator so many times; return what came of each."""
-    os.environ.update({**environment, **FAST})
-    spec = load_catalog().get(model)
+    """In a child: buy the same picture or voice from a simulator so many times; return what came of each.
+
+    Args:
+        home: The folder of state.
+        environment: What sends it to the simulator.
+        model: Which model of the catalog.
+        take: Another number is another purchase, with another text.
+        times: How often it is bought.
+        deadlines: Changes to the model's.
+    """
+    os.environ.update({**FAST, **environment})
+    spec = load_catalog().get(model).model_copy(update=dict(deadlines))
     with open_studio(Path(home), load_settings().studio_options(), today=lambda: TODAY) as studio:
-        return [_buy(studio, _order(spec, take, dies_polling=dies_polling)) for _ in range(times)]
+        return [_buy(studio, _order(spec, take)) for _ in range(times)]
 
 
 def _buy(studio: Studio, order: Order) -> dict[str, Any]:
@@ -56,13 +65,11 @@ def _buy(studio: Studio, order: Order) -> dict[str, Any]:
     return {"sha256": bought.artifact.sha256, "spent": str(bought.spent_usd), "cost": str(bought.cost_usd)}
 
 
-def _order(spec: ModelSpec, take: int, *, dies_polling: bool) -> Order:
-    request = replace(drafted(spec).request, take=take)
-
-    def tell(_fraction: float) -> None:
-        if dies_polling:
-            os.kill(os.getpid(), signal.SIGKILL)
-
+def _order(spec: ModelSpec, take: int) -> Order:
+    request = drafted(spec).request
+    text = spec.roles.get("script") or spec.roles["prompt"]
+    # A text of its own: an account's list does not show takes.
+    request = replace(request, take=take, params={**request.params, text: f"{request.params[text]} {take}"})
     return Order(
         request=request,
         spec=spec,
@@ -72,5 +79,4 @@ def _order(spec: ModelSpec, take: int, *, dies_polling: bool) -> Order:
         inputs={},
         question=AskAudio(text=SCRIPT) if spec.step is Step.AUDIO else AskImage(requested_size_px=None),
         today=TODAY,
-        tell=tell,
     )

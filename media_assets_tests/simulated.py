@@ -22,6 +22,7 @@ from media_assets_tests.making import TODAY
 FAST = {
     "MEDIA_ASSETS_POLL_INTERVAL_S": "0.02",
     "MEDIA_ASSETS_RETRY_INTERVAL_S": "0.02",
+    "MEDIA_ASSETS_SETTLE_LAG_S": "0.1",
     "MEDIA_ASSETS_MIN_FREE_MB": "0",
 }
 """Waits as short as the settings allow; nothing is skipped."""

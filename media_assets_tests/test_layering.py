@@ -64,7 +64,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("media",),
     ("providers",),
     ("orders",),
-    ("submission", "receiving"),
+    ("submission", "receiving", "undecided"),
     ("purchase",),
     ("outlays", "routes", "standing", "steps"),
     ("film",),

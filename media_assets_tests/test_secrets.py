@@ -87,8 +87,11 @@ SCENARIOS = {
         settings={"deadline_grace_s": 0.0},
         is_typed=False,
     ),
-    "reply_lost": Scenario(error=UnknownOutcomeError, faults=[{"fault": "exec_and_drop"}]),
-    "reply_cut": Scenario(error=UnknownOutcomeError, routes=_FAL_PICTURE, faults=[{"fault": "exec_and_truncate"}]),
+    "reply_lost": Scenario(
+        error=UnknownOutcomeError, routes=_OPENAI_PICTURE, faults=[{"call": "submit", "fault": "exec_and_drop"}]
+    ),
+    "reply_found": Scenario(error=None, faults=[{"call": "submit", "fault": "exec_and_drop"}]),
+    "reply_cut": Scenario(error=None, routes=_FAL_PICTURE, faults=[{"call": "submit", "fault": "exec_and_truncate"}]),
     "rate_limited": Scenario(
         error=RateLimitedError, faults=[{"fault": "429_header", "seconds": 0}], settings={"refusals_deadline_s": 0.1}
     ),
@@ -251,7 +254,7 @@ def test_a_provider_that_quotes_all_it_was_sent_is_not_quoted(stage: Stage, cli:
     assert not found, lines(found)
 
 
-_CRASHES = ("submitted", "fsynced")
+_CRASHES = ("id_save.before", "dl.before_rename")
 """Before the id is stored, and while the output is."""
 
 

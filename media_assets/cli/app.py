@@ -9,6 +9,8 @@ from typing import Annotated, Any
 
 import typer
 
+from media_assets.cli.app_ledger import Json, ledger_app
+
 _INPUT, _CHANGES = "What to make", "Changes to the prompt (with --prompt, or a FILE of one prompt)"
 
 app = typer.Typer(
@@ -20,7 +22,6 @@ app = typer.Typer(
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-ledger_app = typer.Typer(help="What was bought: one row a purchase.", no_args_is_help=True)
 app.add_typer(ledger_app, name="ledger")
 
 File = Annotated[
@@ -98,7 +99,12 @@ Only = Annotated[
     typer.Option(metavar="STEP", help="Make this step (image, video, audio, merged) and what it needs. Repeatable."),
 ]
 Upgrade = Annotated[bool, typer.Option("--upgrade", help="Make again what a stand-in made.")]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON, one object a line, and nothing else.")]
+NoWait = Annotated[
+    bool,
+    typer.Option(
+        "--no-wait", help="End with exit code 5 where a lost reply could only be cleared up later, instead of waiting."
+    ),
+]
 
 
 def _version(wanted: bool) -> None:  # noqa: FBT001 - Typer calls it so
@@ -159,6 +165,7 @@ def generate(
             help="Where the film goes (one prompt only), or a folder. Otherwise films/KEY.mp4 in the home.",
         ),
     ] = None,
+    no_wait: NoWait = False,
     json: Json = False,
 ) -> None:
     """Make the film of one prompt, or of every prompt of FILE; what is there already is taken.
@@ -168,7 +175,15 @@ def generate(
     from media_assets.cli.generate import Job, run_generate  # noqa: PLC0415
 
     asked = _asked(locals())
-    job = Job(asked=asked, only=only or [], out=out, upgrade=upgrade, retry_failed=retry_failed, json=json)
+    job = Job(
+        asked=asked,
+        only=only or [],
+        out=out,
+        upgrade=upgrade,
+        retry_failed=retry_failed,
+        waits=not no_wait,
+        json=json,
+    )
     raise typer.Exit(run_generate(job))
 
 
@@ -237,31 +252,6 @@ def doctor(*, json: Json = False) -> None:
     from media_assets.cli.doctor import run_doctor  # noqa: PLC0415
 
     raise typer.Exit(run_doctor(json=json))
-
-
-@ledger_app.command("list")
-def ledger_list(
-    *,
-    prompt: Annotated[str | None, typer.Option(metavar="KEY", help="Only what this prompt uses.")] = None,
-    state: Annotated[str | None, typer.Option(metavar="STATE", help="Only purchases in this state.")] = None,
-    json: Json = False,
-) -> None:
-    """List purchases, oldest first."""
-    from media_assets.cli.ledger import run_list  # noqa: PLC0415
-
-    raise typer.Exit(run_list(prompt_key=prompt, state=state, json=json))
-
-
-@ledger_app.command("show")
-def ledger_show(
-    request_key: Annotated[str, typer.Argument(metavar="REQUEST_KEY", help="Its first characters are enough.")],
-    *,
-    json: Json = False,
-) -> None:
-    """Show one purchase: what was asked for, every attempt, what it cost, what went wrong."""
-    from media_assets.cli.ledger import run_show  # noqa: PLC0415
-
-    raise typer.Exit(run_show(request_key, json=json))
 
 
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})

@@ -45,6 +45,7 @@ class Job:
     out: str | None = None
     upgrade: bool = False
     retry_failed: bool = False
+    waits: bool = True
     json: bool = False
 
 
@@ -135,7 +136,7 @@ def _check(job: Job) -> _Checked:
     prompts = read_asked(job.asked)
     wanted = steps_of(job.only)
     out = None if job.out is None else _out_path(job.out, prompts, wanted)
-    options = MakeOptions(upgrade=job.upgrade, retry_failed=job.retry_failed, source=job.asked.source)
+    options = MakeOptions(upgrade=job.upgrade, retry_failed=job.retry_failed, waits=job.waits, source=job.asked.source)
     return _Checked(prompts=prompts, wanted=wanted, out=out, options=options)
 
 

@@ -19,7 +19,7 @@ from media_assets.pricing import from_micro_usd
 
 _COLUMNS = ("request", "prompt", "step", "model", "take", "state", "estimate (USD)", "cost (USD)", "attempts")
 _NUMBERS = frozenset({"take", "estimate (USD)", "cost (USD)", "attempts"})
-_SHOWN_CHARACTERS = 12
+SHOWN_CHARACTERS = 12
 """Of a request key, in tables and messages: enough to name it to ``ledger show``."""
 _MOST_CANDIDATES = 20
 
@@ -40,7 +40,7 @@ def run_list(*, prompt_key: str | None, state: str | None, json: bool) -> int:
                 say(f"no purchase of {prompt_key!r}. Did you mean {' or '.join(near)}?")
     if json:
         for row in rows:
-            print_json(_as_dict(row))
+            print_json(as_dict(row))
     elif rows:
         print_text(table(_COLUMNS, map(_line, rows), right=_NUMBERS))
     else:
@@ -52,16 +52,14 @@ def run_list(*, prompt_key: str | None, state: str | None, json: bool) -> int:
 def run_show(prefix: str, *, json: bool) -> int:
     """Print one purchase whole; return the exit code."""
     place = find_place()
-    prefix = prefix.strip().lower()
     if not place.has_ledger():
         say(f"error: no purchase is called {prefix!r}; nothing made yet in {place.home}.")
         return BAD_INPUT
     with ledger_of(place) as ledger:
-        rows = ledger.purchases.search(key_prefix=prefix) if prefix else []
-        if len(rows) != 1:
-            _say_not_one(prefix, rows)
+        row = one_row(ledger, prefix)
+        if row is None:
             return BAD_INPUT
-        details = _details(rows[0], ledger, place)
+        details = _details(row, ledger, place)
     if json:
         print_json(details)
     else:
@@ -75,6 +73,16 @@ def _state(name: str) -> PurchaseState:
     except ValueError as error:
         message = f"--state {name!r}: there is no such state. The states are {', '.join(PurchaseState)}."
         raise ConfigurationError(message) from error
+
+
+def one_row(ledger: Ledger, prefix: str) -> PurchaseRow | None:
+    """Return the purchase whose request key starts so; where it is not one, say which there are and return None."""
+    wanted = prefix.strip().lower()
+    rows = ledger.purchases.search(key_prefix=wanted) if wanted else []
+    if len(rows) != 1:
+        _say_not_one(wanted, rows)
+        return None
+    return rows[0]
 
 
 def _say_not_one(prefix: str, rows: list[PurchaseRow]) -> None:
@@ -92,7 +100,8 @@ def _money(micro_usd: int | None) -> str | None:
     return None if micro_usd is None else usd(from_micro_usd(micro_usd))
 
 
-def _as_dict(row: PurchaseRow) -> dict[str, Any]:
+def as_dict(row: PurchaseRow) -> dict[str, Any]:
+    """Return a purchase in the form of ``--json``."""
     return {
         "request_key": row.request_key,
         "prompt_key": row.prompt_key,
@@ -111,7 +120,7 @@ def _as_dict(row: PurchaseRow) -> dict[str, Any]:
 
 def _details(row: PurchaseRow, ledger: Ledger, place: Place) -> dict[str, Any]:
     artifact = row.artifact
-    return _as_dict(row) | {
+    return as_dict(row) | {
         "recovery": str(row.recovery),
         "owner_alive": ledger.owner.is_alive(row.owner),
         "progress": row.progress,
@@ -123,12 +132,13 @@ def _details(row: PurchaseRow, ledger: Ledger, place: Place) -> dict[str, Any]:
         "error": row.error,
         "request": json_module.loads(row.canon_json),
         "attempt_log": ledger.purchases.attempts(row.request_key),
+        "decisions": ledger.decisions.of(row.request_key),
     }
 
 
 def _line(row: PurchaseRow) -> tuple[str, ...]:
     return (
-        row.request_key[:_SHOWN_CHARACTERS],
+        row.request_key[:SHOWN_CHARACTERS],
         row.prompt_key,
         row.step,
         row.model,
@@ -141,7 +151,7 @@ def _line(row: PurchaseRow) -> tuple[str, ...]:
 
 
 def _report(details: dict[str, Any]) -> Iterator[str | Text | Table]:
-    log = details.pop("attempt_log")
+    log, decisions = details.pop("attempt_log"), details.pop("decisions")
     request = details.pop("request")
     for name, value in details.items():
         if name == "error" and value is not None:
@@ -153,6 +163,8 @@ def _report(details: dict[str, Any]) -> Iterator[str | Text | Table]:
     yield "request: " + json_module.dumps(request, ensure_ascii=False, indent=2)
     columns = ("n", "intent at", "replied at", "outcome", "http status", "prediction id")
     yield table(columns, ([_cell(attempt, column) for column in columns] for attempt in log))
+    for one in decisions:
+        yield f"decided at {one['at'][:19]} by {one['who']}: {one['what']} (it was {one['state_before']})"
 
 
 def _cell(attempt: dict[str, Any], column: str) -> str:

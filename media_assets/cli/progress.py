@@ -102,7 +102,8 @@ class Bars:
         fractions = self._fractions.setdefault(event.key, {})
         fractions[event.step] = event.fraction or 0.0
         at_work = ", ".join(str(step) for step, fraction in fractions.items() if fraction < 1)
-        self._progress.update(self._bars[where], completed=sum(fractions.values()), note=at_work)
+        note = clean(event.message) or at_work
+        self._progress.update(self._bars[where], completed=sum(fractions.values()), note=note)
 
 
 def progress_for(keys: Sequence[str], console: Console, *, json: bool) -> Bars | Lines:
@@ -121,4 +122,4 @@ def _words(event: Event) -> str:
     if event.what == "finished" and event.result is not None:
         model = event.result.model
         return f"{model}, taken as it is" if event.result.cached else f"{model}, {event.result.duration_s:.1f} s"
-    return {"started": "started", "failed": "failed"}.get(event.what, "")
+    return {"started": "started", "failed": "failed", "waiting": event.message}.get(event.what, "")

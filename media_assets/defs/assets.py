@@ -217,7 +217,7 @@ class _Report:
             event = self._events.get()
             try:
                 if event.result is None:
-                    self._context.log.info("%s: %s %s", event.key, event.step, event.what)
+                    self._context.log.info("%s: %s %s", event.key, event.step, event.message or event.what)
                 else:
                     self._note(event.key, event.result)
             except Exception as error:  # noqa: BLE001 - kept, and raised at the end

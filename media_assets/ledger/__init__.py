@@ -13,6 +13,7 @@ from typing import Self
 
 from media_assets.artifact import parts_in
 from media_assets.ledger.database import Database, ledger_url
+from media_assets.ledger.decisions import Decisions
 from media_assets.ledger.ownership import Owner
 from media_assets.ledger.prompts import Prompts
 from media_assets.ledger.purchases import Purchases
@@ -26,7 +27,10 @@ class Ledger:
     owner: Owner
     prompts: Prompts
     purchases: Purchases
+    decisions: Decisions
     scratch_root: Path
+    spool_root: Path
+    """Where replies to submissions are kept until the ledger has what they hold."""
 
     def scratch(self, token: str) -> Path:
         """Name a folder for the files of one piece of work; what a dead owner left in its own is swept."""
@@ -80,5 +84,7 @@ def open_ledger(home: Path, url: str | None = None) -> Ledger:
         owner=owner,
         prompts=Prompts(database, owner),
         purchases=Purchases(database, owner),
+        decisions=Decisions(database, owner),
         scratch_root=home / "scratch",
+        spool_root=home / "spool",
     )

@@ -1,13 +1,27 @@
 """Looking purchases up: nothing here changes the ledger."""
 
 from collections.abc import Collection
+from dataclasses import dataclass
 from typing import Any
 
 import sqlalchemy as sa
 
 from media_assets.ledger.database import Database
-from media_assets.ledger.rows import WITH_OUTPUT, PurchaseRow, as_row, find_row
+from media_assets.ledger.rows import UNFINISHED, WITH_OUTPUT, PurchaseRow, as_row, find_row
 from media_assets.ledger.schema import attempt, purchase, step
+
+
+@dataclass(frozen=True, kw_only=True)
+class Attempt:
+    """One submission as it was written down."""
+
+    token: str
+    n: int
+    clock_mark: str | None
+    """For :func:`media_assets.ledger.clock.elapsed_s`; None in older ledgers."""
+    outcome: str | None
+    """None: nothing was heard of it, since it was about to be sent at ``clock_mark``. Ambiguous: since it ended then
+    without an answer."""
 
 
 class Lookups:
@@ -38,6 +52,32 @@ class Lookups:
         with self._database.read() as connection:
             rows = connection.execute(WITH_OUTPUT.where(*which).order_by(purchase.c.created_at))
             return [as_row(row) for row in rows]
+
+    def last_attempt(self, request_key: str) -> Attempt | None:
+        """Return the newest attempt of one purchase."""
+        columns = (attempt.c.token, attempt.c.n, attempt.c.clock_mark, attempt.c.outcome)
+        newest = sa.select(*columns).filter_by(request_key=request_key).order_by(attempt.c.n.desc()).limit(1)
+        with self._database.read() as connection:
+            row = connection.execute(newest).one_or_none()
+        return None if row is None else Attempt(**row._mapping)  # noqa: SLF001 - SQLAlchemy's public name for it
+
+    def replies_needed(self, tokens: Collection[str]) -> set[str]:
+        """Return those attempts whose raw reply may still be wanted."""
+        wanted = sa.select(attempt.c.token).where(
+            attempt.c.token.in_(tokens),
+            attempt.c.request_key == purchase.c.request_key,
+            purchase.c.state.in_(UNFINISHED),
+        )
+        with self._database.read() as connection:
+            return set(connection.execute(wanted).scalars())
+
+    def ids_taken(self, provider: str, prediction_ids: Collection[str]) -> set[str]:
+        """Return those of a provider's predictions that purchases have already."""
+        known = sa.select(purchase.c.prediction_id).where(
+            purchase.c.provider == provider, purchase.c.prediction_id.in_(prediction_ids)
+        )
+        with self._database.read() as connection:
+            return set(connection.execute(known).scalars())
 
     def attempts(self, request_key: str) -> list[dict[str, Any]]:
         """Return every attempt of one purchase, without its token."""

@@ -11,7 +11,8 @@ from pydantic import ValidationError
 from media_assets.canonical import canonical_json
 from media_assets.errors import LedgerError
 from media_assets.ledger import budgets
-from media_assets.ledger.database import Database, utc_now
+from media_assets.ledger.clock import utc_now
+from media_assets.ledger.database import Database
 from media_assets.ledger.ownership import Owner
 from media_assets.ledger.schema import new_take, plan, prompt, step
 from media_assets.prompt import Prompt, Step
@@ -187,7 +188,7 @@ class Prompts:
         """
         now = utc_now()
         running = sa.update(prompt).where(prompt.c.key == key, prompt.c.digest == digest)
-        with self._database.write() as connection:
+        with self._database.write("reserve") as connection:
             connection.execute(sa.insert(plan).values(id=plan_id, owner=self._owner.id, prompt_key=key, created_at=now))
             budgets.reserve(connection, plan_id=plan_id, amounts=amounts, caps=list(caps))
             connection.execute(running.values(status="running", error=None, updated_at=now))

@@ -14,13 +14,14 @@ of the calls is in ``media_assets/purchase.py``.
 import contextlib
 import json
 import secrets
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, overload
 
 import sqlalchemy as sa
 
 from media_assets.artifact import Artifact
 from media_assets.catalog import Recovery
+from media_assets.crash_points import crash_point
 from media_assets.errors import (
     Billed,
     MediaAssetsError,
@@ -32,11 +33,13 @@ from media_assets.errors import (
 from media_assets.ledger import budgets
 from media_assets.ledger.admission import Limits, Wait, admit, block
 from media_assets.ledger.claims import Busy, Claim, PredictionTakenError, Settlement, ended_by, going_on, known_of
-from media_assets.ledger.database import Database, utc_now
+from media_assets.ledger.clock import mark, utc_now
+from media_assets.ledger.database import Database
 from media_assets.ledger.lookups import Lookups
 from media_assets.ledger.ownership import Owner
 from media_assets.ledger.rows import (
     NOBODY,
+    UNFINISHED,
     PurchaseRow,
     PurchaseState,
     add_artifact,
@@ -79,6 +82,7 @@ class Purchases(Lookups):
         estimate_micro_usd: int,
         retry_failed: bool = False,
         remake: bool = False,
+        clears_up: Callable[[PurchaseRow], bool] = lambda _row: False,
     ) -> Claim | Busy | PurchaseRow:
         """Find the purchase, or take it for this process.
 
@@ -90,14 +94,18 @@ class Purchases(Lookups):
             estimate_micro_usd: The worst case.
             retry_failed: Whether a purchase that failed for good may be tried again.
             remake: Whether a free purchase that succeeded is to be made again, because its file is lost.
+            clears_up: Whether something can be done to learn what came of a purchase of unknown outcome.
 
         Returns:
             A ``Claim`` when it is ours to work on, ``Busy`` when a living owner has it, else the finished row.
         """
-        with self._database.write() as connection:
+        with self._database.write("claim") as connection:
             row = find_row(connection, request.key)
-            if row is not None and not self._may_take(row, retry_failed=retry_failed, remake=remake):
-                return Busy() if row.state.is_open else row
+            unclear = row is not None and row.state is PurchaseState.UNKNOWN and clears_up(row)
+            if row is not None and not (
+                self._is_free(row) if unclear else self._may_take(row, retry_failed=retry_failed, remake=remake)
+            ):
+                return Busy() if unclear or row.state.is_open else row
             if not self._owner.enter(request.key):
                 return Busy()
             try:
@@ -114,11 +122,15 @@ class Purchases(Lookups):
                 self._owner.leave(request.key)
                 raise
 
+    def _is_free(self, row: PurchaseRow) -> bool:
+        """Whether nobody alive works on it."""
+        if row.owner == self._owner.id:
+            return not self._owner.holds(row.request_key)
+        return not self._owner.is_alive(row.owner)
+
     def _may_take(self, row: PurchaseRow, *, retry_failed: bool, remake: bool) -> bool:
         if row.state.is_open:
-            if row.owner == self._owner.id:
-                return not self._owner.holds(row.request_key)
-            return not self._owner.is_alive(row.owner)
+            return self._is_free(row)
         free = row.recovery is Recovery.FREE
         if row.state is PurchaseState.SUCCEEDED:
             return remake and free
@@ -140,7 +152,7 @@ class Purchases(Lookups):
         estimate_micro_usd: int,
     ) -> Claim | Busy:
         now = utc_now()
-        keep = row is not None and row.state.is_open and recovery is not Recovery.FREE
+        keep = row is not None and row.state in UNFINISHED and recovery is not Recovery.FREE
         values: dict[str, Any] = {"owner": self._owner.id, "updated_at": now}
         if not keep:
             values |= {"state": PurchaseState.RESERVED, "progress": None}
@@ -182,7 +194,7 @@ class Purchases(Lookups):
             The attempt's token; or how long to wait, with nothing recorded, when the provider has no place.
         """
         token = secrets.token_hex(16)
-        with self._database.write() as connection:
+        with self._database.write("intent") as connection:
             if limits != Limits():
                 provider = connection.execute(
                     sa.select(purchase.c.provider).where(purchase.c.request_key == claim.request_key)
@@ -197,7 +209,12 @@ class Purchases(Lookups):
             )
             connection.execute(
                 sa.insert(attempt).values(
-                    request_key=claim.request_key, n=n, token=token, owner=self._owner.id, intent_at=utc_now()
+                    request_key=claim.request_key,
+                    n=n,
+                    token=token,
+                    owner=self._owner.id,
+                    intent_at=utc_now(),
+                    clock_mark=mark(),
                 )
             )
         return token
@@ -226,7 +243,7 @@ class Purchases(Lookups):
         Raises:
             PredictionTakenError: The provider gave this id before, to another purchase.
         """
-        with self._database.write() as connection:
+        with self._database.write("id_save") as connection:
             if is_taken(connection, claim.request_key, prediction.id):
                 message = f"prediction {prediction.id} is recorded for another purchase."
                 raise PredictionTakenError(message)
@@ -236,14 +253,16 @@ class Purchases(Lookups):
 
     def write_done(self, claim: Claim, prediction: Prediction, settlement: Settlement) -> None:
         """Record that the provider has finished, and settle what it cost."""
-        with self._database.write() as connection:
+        with self._database.write("done") as connection:
             values = known_of(prediction) | self._settled(connection, claim, settlement)
             self._change(connection, claim, values)
 
     def _settled(self, connection: sa.Connection, claim: Claim, settlement: Settlement | None) -> dict[str, Any]:
         if settlement is None:
             return {}
+        crash_point("settle.before")
         budgets.settle(connection, request_key=claim.request_key, cost_micro_usd=settlement.cost_micro_usd)
+        crash_point("settle.after")
         return {
             "state": PurchaseState.DONE,
             "cost_micro_usd": sa.func.coalesce(purchase.c.cost_micro_usd, 0) + settlement.cost_micro_usd,
@@ -270,7 +289,7 @@ class Purchases(Lookups):
         failed: MediaAssetsError | None,
     ) -> None:
         """Record the artifact, and whether it was judged good enough (a bad paid file is kept)."""
-        with self._database.write() as connection:
+        with self._database.write("art") as connection:
             add_artifact(connection, made)
             if failed is None or not has_output(connection, claim.request_key):
                 set_output(connection, claim.request_key, made)
@@ -374,7 +393,7 @@ class Purchases(Lookups):
         """
         mine = (purchase.c.request_key == claim.request_key) & (purchase.c.fence == claim.fence)
         with self._database.write() as connection:
-            unfinished = mine & purchase.c.state.in_([state for state in PurchaseState if state.is_open])
+            unfinished = mine & purchase.c.state.in_(UNFINISHED)
             connection.execute(sa.update(purchase).where(unfinished).values(owner=NOBODY))
 
     def leave(self, claim: Claim) -> None:

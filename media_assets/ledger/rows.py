@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from media_assets.artifact import Artifact, MediaInfo
 from media_assets.catalog import Recovery
 from media_assets.errors import Billed, MediaAssetsError, Rerun
-from media_assets.ledger.database import utc_now
+from media_assets.ledger.clock import mark, utc_now
 from media_assets.ledger.schema import artifact, attempt, interest, output, purchase, step
 from media_assets.request import GenerationRequest
 
@@ -39,6 +39,8 @@ NOBODY = ""
 """The owner of an open purchase that nobody works on; it is no owner's name, so nobody of it is alive."""
 
 _OPEN = frozenset({PurchaseState.RESERVED, PurchaseState.SUBMITTING, PurchaseState.SUBMITTED, PurchaseState.DONE})
+UNFINISHED = _OPEN | {PurchaseState.UNKNOWN}
+"""The states that somebody may still bring to an end."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -255,7 +257,13 @@ def close_attempt(
         connection.execute(
             sa.update(attempt)
             .where(attempt.c.token == token)
-            .values(replied_at=utc_now(), outcome=outcome, prediction_id=prediction_id, http_status=http_status)
+            .values(
+                replied_at=utc_now(),
+                outcome=outcome,
+                prediction_id=prediction_id,
+                http_status=http_status,
+                clock_mark=mark(),
+            )
         )
 
 

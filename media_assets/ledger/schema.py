@@ -105,10 +105,24 @@ attempt = sa.Table(
     sa.Column("token", sa.String(32), nullable=False, unique=True),
     sa.Column("owner", sa.String(32), nullable=False),
     sa.Column("intent_at", _Time, nullable=False, comment="before the call that spends"),
+    sa.Column("clock_mark", sa.String(80), comment="of intent_at, or of an ambiguous end; by a clock nobody can set"),
     sa.Column("replied_at", _Time),
     sa.Column("outcome", sa.String(16), comment="accepted, refused, unsent, failed, ambiguous, interrupted"),
     sa.Column("http_status", sa.Integer),
     sa.Column("prediction_id", sa.String(200)),
+)
+
+decision = sa.Table(
+    "decision",
+    metadata,
+    sa.Column("request_key", _Key, primary_key=True),
+    sa.Column("n", sa.Integer, primary_key=True),
+    sa.Column("at", _Time, nullable=False),
+    sa.Column("what", sa.String(16), nullable=False, comment="adopt, resubmit, write-off, accept"),
+    sa.Column("state_before", sa.String(16), nullable=False),
+    sa.Column("prediction_id", sa.String(200)),
+    sa.Column("cost_micro_usd", _Money),
+    sa.Column("who", _Text, nullable=False, comment="the account of the operating system, for people"),
 )
 
 interest = sa.Table(

@@ -17,7 +17,7 @@ from typing import Any, ClassVar
 from media_assets.catalog import ModelSpec
 from media_assets.errors import PurchaseError, UnexpectedResponseError
 from media_assets.media.work import Work
-from media_assets.prediction import Prediction
+from media_assets.prediction import Prediction, State
 from media_assets.prompt import Scalar
 from media_assets.providers.listing import BillPage, Listed, ListedPage
 from media_assets.providers.matching import files_agree, has_no_more_than, is_same
@@ -331,6 +331,17 @@ class Adapter(ABC):
     def is_same_model(self, request: GenerationRequest, listed: Listed) -> bool:
         """Whether endpoint and version can be those of a request."""
         return listed.endpoint == request.endpoint and listed.version in {None, request.version}
+
+    def known(self, request: GenerationRequest, prediction_id: str) -> Prediction | None:
+        """Return a prediction that a person names, as one to ask about; None where it cannot be asked about.
+
+        Args:
+            request: What it became of.
+            prediction_id: The provider's id, as its site shows it.
+        """
+        del request
+        known = Prediction(id=prediction_id, state=State.UNKNOWN)
+        return known if not self.answers_once and prediction_id else None
 
     def bill_call(
         self, *, since: datetime, until: datetime, page: str | None, endpoints: Sequence[str] = ()

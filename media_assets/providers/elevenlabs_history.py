@@ -152,6 +152,14 @@ class ElevenLabsHistory(SynchronousAdapter):
         voice = path.removeprefix(f"{_SPEECH}/").partition("/")[0]
         return path, {**dict(parse_qsl(parts.query)), **(call.json_body or {}), "voice_id": unquote(voice)}
 
+    def known(self, request: GenerationRequest, prediction_id: str) -> Prediction | None:
+        """Return an item of the history by its id, as one to ask about."""
+        del request
+        if not _ID.fullmatch(prediction_id):
+            return None
+        url = f"{self._base_url}/v1/history/{prediction_id}"
+        return Prediction(id=prediction_id, state=State.UNKNOWN, urls={HISTORY: url})
+
     def status_call(self, prediction: Prediction) -> HttpCall | None:
         """Return the question for an item of the history; None for a prediction that was never found there."""
         url = prediction.urls.get(HISTORY)

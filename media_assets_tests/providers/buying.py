@@ -49,21 +49,25 @@ class Bought:
         return [str(one["outcome"]) for one in self.attempts]
 
 
-def buy(market: Market, spec: ModelSpec, *, take: int, **settings: Any) -> Bought:
+def buy(market: Market, spec: ModelSpec, *, take: int, waits: bool = False, **settings: Any) -> Bought:
     """Buy one picture or voice, with waits as short as the settings allow.
 
     Args:
         market: A simulator, and a home to buy for.
         spec: The model; its deadlines may be shorter than the catalog's.
         take: Another number is another purchase.
+        waits: Whether a submission whose reply was lost is looked for at once.
         settings: Changes to the settings.
     """
     posts, accepted = _counts(market)
-    request = replace(drafted(spec).request, take=take)
+    request = drafted(spec).request
+    text = spec.roles.get("script") or spec.roles["prompt"]
+    # A text of its own: an account's list does not show takes.
+    request = replace(request, take=take, params={**request.params, text: f"{request.params[text]} {take}"})
     error: MediaAssetsError | None = None
     with market.studio(**settings) as studio:
         try:
-            asyncio.run(buying(studio.ledger, studio.store, studio.transport, spec, request))
+            asyncio.run(buying(studio.ledger, studio.store, studio.transport, spec, request, waits=waits))
         except MediaAssetsError as raised:
             error = raised
         row = studio.ledger.purchases.get(request.key)
@@ -98,7 +102,13 @@ def attempts_of(ledger: Ledger, request: GenerationRequest) -> tuple[Mapping[str
 
 
 async def buying(
-    ledger: Ledger, store: ArtifactStore, transport: Transport, spec: ModelSpec, request: GenerationRequest
+    ledger: Ledger,
+    store: ArtifactStore,
+    transport: Transport,
+    spec: ModelSpec,
+    request: GenerationRequest,
+    *,
+    waits: bool = False,
 ) -> Purchased:
     """Buy one picture or voice under a cap of a thousand dollars."""
     worst = estimate(spec, request, today=TODAY).max_usd
@@ -114,6 +124,7 @@ async def buying(
         inputs={},
         question=AskAudio(text=SCRIPT) if spec.step is Step.AUDIO else AskImage(requested_size_px=None),
         today=TODAY,
+        waits=waits,
     )
     try:
         return await Purchasing(ledger, store, transport).buy(order)

@@ -42,6 +42,7 @@ from media_assets.providers.transport.local_call import run_local_call
 from media_assets.providers.transport.options import TransportOptions
 from media_assets.providers.transport.places import Places
 from media_assets.providers.transport.replies import read_refused, read_submitted, too_large, unanswered, unknown
+from media_assets.providers.transport.spool import Spool
 from media_assets.providers.transport.wire import (
     ExchangeLimits,
     NotSentError,
@@ -69,8 +70,11 @@ class Transport:
         self,
         adapters: Mapping[str, Adapter] | None = None,
         options: TransportOptions = TransportOptions(),  # noqa: B008
+        spool: Spool | None = None,
     ) -> None:
         self.options = options
+        self.spool = spool
+        """Where replies to submissions are kept until what they hold is; None keeps none."""
         self._adapters = build_adapters() if adapters is None else adapters
         # Local models keep a core busy each: more at once only makes all of them late.
         self._local_concurrency = options.local_concurrency or os.cpu_count() or 1
@@ -154,6 +158,7 @@ class Transport:
         references: Mapping[str, str],
         scratch: Path,
         tell: Callable[[float], None],
+        token: str = "",
     ) -> Prediction:
         """Send the call that spends, once. **Costs money** for every provider but ``local``.
 
@@ -164,6 +169,7 @@ class Transport:
             references: What :meth:`prepare` returned.
             scratch: A folder of this purchase alone.
             tell: Called with the fraction done, from any thread.
+            token: The attempt's; the reply is spooled under it before it is read.
 
         Raises:
             ProviderUnavailableError: Provably not sent.
@@ -180,13 +186,20 @@ class Transport:
                 call, self._threads, inputs=inputs, scratch=scratch, deadline_s=spec.run_deadline_s, tell=tell
             )
             return adapter.parse(reply, Asked.SUBMIT)
-        return await self._submit_http(adapter, call, request, _may_hold_output(spec, deadline_s=spec.post_deadline_s))
+        limits = _may_hold_output(spec, deadline_s=self.post_deadline_s(spec))
+        return await self._submit_http(adapter, call, request, limits, token)
+
+    def post_deadline_s(self, spec: ModelSpec) -> float:
+        """Return the seconds that the reply to a submission may take."""
+        if self.adapter(spec.provider).answers_once:
+            return spec.post_deadline_s  # the reply takes as long as the work
+        return min(spec.post_deadline_s, self.options.post_deadline_s)
 
     async def _submit_http(
-        self, adapter: Adapter, call: HttpCall, request: GenerationRequest, limits: ExchangeLimits
+        self, adapter: Adapter, call: HttpCall, request: GenerationRequest, limits: ExchangeLimits, token: str
     ) -> Prediction:
         try:
-            reply = await exchange(call, headers=self._headers(adapter, call), limits=limits)
+            reply = await exchange(call, headers=self._headers(adapter, call), limits=limits, is_submit=True)
         except NotSentError as error:
             message = f"{adapter.name} could not be reached: {error}. Nothing was sent."
             raise ProviderUnavailableError(message, provider=adapter.name) from error
@@ -194,6 +207,20 @@ class Transport:
             if isinstance(error, ReplyTooLargeError) and error.is_success and adapter.answers_once:
                 raise too_large(adapter, error, None) from error
             raise unknown(adapter, str(error)) from error
+        if self.spool is not None and token:
+            await in_thread(self.spool.write, token, reply)
+        return self._read_submit_reply(adapter, request, reply)
+
+    def read_spooled(self, request: GenerationRequest, token: str) -> Prediction | None:
+        """Return what a spooled reply to a submission says; None where there is none. Blocking, and free.
+
+        Raises:
+            PurchaseError: As :meth:`submit`, of which this is the second half.
+        """
+        reply = self.spool.read(token) if self.spool is not None else None
+        return None if reply is None else self._read_submit_reply(self.adapter(request.provider), request, reply)
+
+    def _read_submit_reply(self, adapter: Adapter, request: GenerationRequest, reply: HttpReply) -> Prediction:
         if reply.is_success:
             return read_submitted(adapter, reply, request)
         if reply.status not in REFUSED:
@@ -348,7 +375,7 @@ class Transport:
         return reply
 
 
-def open_transport(endpoints: Endpoints, options: TransportOptions) -> Transport:
+def open_transport(endpoints: Endpoints, options: TransportOptions, spool: Spool | None = None) -> Transport:
     """Return a transport to the providers at ``endpoints``.
 
     Raises:
@@ -356,7 +383,7 @@ def open_transport(endpoints: Endpoints, options: TransportOptions) -> Transport
     """
     for field in fields(endpoints):
         check_base_url(f"MEDIA_ASSETS_{field.name.upper()}", getattr(endpoints, field.name))
-    return Transport(build_adapters(endpoints), options)
+    return Transport(build_adapters(endpoints), options, spool)
 
 
 def _tell_nobody(_fraction: float) -> None:

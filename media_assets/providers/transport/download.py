@@ -18,6 +18,7 @@ import httpx
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, stop_after_attempt, stop_before_delay
 from tenacity.wait import wait_random_exponential
 
+from media_assets.crash_points import crash_point
 from media_assets.errors import (
     Billed,
     OutputLostError,
@@ -296,6 +297,7 @@ class _Download:
                 async for piece in pieces:
                     head += piece[: HEAD_BYTES - len(head)]
                     await file.add(piece)
+                    crash_point("dl.first_byte")
             if why := self._refuse(bytes(head)):
                 message = f"what {target.host} sent in the place of a finished output {why}"
                 raise _NoFileError(message)

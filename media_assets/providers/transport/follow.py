@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, replace
 
 from media_assets.catalog import ModelSpec
+from media_assets.crash_points import crash_point
 from media_assets.errors import (
     Billed,
     OutputLostError,
@@ -69,6 +70,7 @@ class Following:
             await asyncio.sleep(wait_s * random.uniform(0.8, 1.2))  # noqa: S311 - not a secret
             wait_s = min(wait_s * _GROWTH, self.options.poll_longest_s)
             before, prediction = prediction, await self._asked(prediction)
+            crash_point("poll.each")
             if prediction.progress is not None:
                 self.tell(prediction.progress)
             if prediction.remote_state != before.remote_state:
@@ -193,7 +195,9 @@ class Following:
         until = time.monotonic() + self.options.deadline_grace_s
         wait_s = self.options.poll_first_s
         try:
+            crash_point("cancel.before_send")
             await self.ask(call, Asked.CANCEL, prediction)
+            crash_point("cancel.after_send")
             while not (prediction := await self._asked(prediction)).state.is_final:
                 # A cancel is a request: it takes a moment, and may come too late.
                 if time.monotonic() >= until:

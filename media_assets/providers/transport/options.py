@@ -35,6 +35,10 @@ class TransportOptions:
     """How long a model may run beyond its deadline: a provider that was told it needs a moment to end the work."""
     refusals_deadline_s: float = 600.0
     """How long a submission that is refused for now (429), or cannot connect, is tried again."""
+    post_deadline_s: float = 60.0
+    """How long the reply to a submission may take, of a provider that queues: after it, the outcome is unknown."""
+    settle_lag_s: float = 120.0
+    """How long after that deadline a provider's list is believed when it does not show a submission."""
     not_found_grace_s: float = 60.0
     """How long a provider may say that it does not know a prediction, or its result, before it is believed."""
     list_budget_s: float = 60.0

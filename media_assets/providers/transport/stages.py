@@ -7,6 +7,15 @@ alone would not do: a deadline can pass in any stage, and one of them decides wh
 from collections.abc import Callable
 from typing import Any
 
+from media_assets.crash_points import crash_point
+
+_POINTS = {
+    "send_request_headers.complete": "post.after_headers_sent",
+    "send_request_body.complete": "post.after_body_sent",
+    "receive_response_headers.complete": "post.first_byte",
+}
+"""The crash points of a submission, by the library's name of the stage, which follows the HTTP version."""
+
 _BEFORE_SENDING = "connection."
 """Looking up, connecting and the TLS handshake; what follows is named after the HTTP version."""
 
@@ -14,8 +23,9 @@ _BEFORE_SENDING = "connection."
 class Stages:
     """The stages of one call; ``trace`` is given to httpx as an extension of the request."""
 
-    def __init__(self, before_sending: Callable[[], None] | None = None) -> None:
+    def __init__(self, before_sending: Callable[[], None] | None = None, *, is_submit: bool = False) -> None:
         self._before_sending = before_sending
+        self._is_submit = is_submit
         self._socket: Any = None
         self.connecting = False
         """Whether connecting was begun."""
@@ -33,6 +43,8 @@ class Stages:
             if self._before_sending is not None:
                 self._before_sending()
             self.may_have_left = True
+        if self._is_submit and (point := _POINTS.get(event.partition(".")[2])):
+            crash_point(point)
 
     async def close_half_open(self) -> None:
         """Close a connection that was given up in its TLS handshake: canceled there, httpcore 1.0.9 leaves it open."""

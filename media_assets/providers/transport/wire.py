@@ -18,6 +18,7 @@ from typing import Any
 
 import httpx
 
+from media_assets.crash_points import crash_point
 from media_assets.errors import ConfigurationError
 from media_assets.providers.base import HttpCall, HttpReply
 from media_assets.providers.transport.quiet import quietly
@@ -117,6 +118,7 @@ async def exchange(
     limits: ExchangeLimits,
     client: httpx.AsyncClient | None = None,
     before_sending: Callable[[], None] | None = None,
+    is_submit: bool = False,
     verify: ssl.SSLContext | None = None,
 ) -> HttpReply:
     """Send a call once and read its reply, whatever its status. A submit **costs money**.
@@ -133,6 +135,7 @@ async def exchange(
             a connection of its own, so that no connection that died idle makes a submit's outcome unknown.
         before_sending: Called when the connection stands, right before the first byte leaves; if it raises, nothing
             has left. A shared connection that already stands does not change that.
+        is_submit: Whether it is the call that spends: its stages are crash points.
         verify: Which certificates to trust; certifi's without it. Ignored with ``client``.
 
     Raises:
@@ -143,7 +146,9 @@ async def exchange(
     request = _Outgoing.of(call, headers, closing=client is None)
     del headers  # some reporters of errors show the variables of every frame, and here is the key
     where, late = f"{call.method} to {_host_of(call.url)}", f"the deadline of {limits.deadline_s:g} s has passed"
-    watch = _Watch(where, Stages(before_sending), asyncio.timeout(limits.deadline_s), late=late)
+    watch = _Watch(where, Stages(before_sending, is_submit=is_submit), asyncio.timeout(limits.deadline_s), late=late)
+    if is_submit:
+        crash_point("post.before_connect")
     try:
         with quietly():
             async with (

@@ -1,0 +1,87 @@
+"""The commands of ``media-assets ledger`` as they are typed; what each does is imported when it is run."""
+
+from typing import Annotated
+
+import typer
+
+ledger_app = typer.Typer(help="What was bought: one row a purchase.", no_args_is_help=True)
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON, one object a line, and nothing else.")]
+RequestKey = Annotated[str, typer.Argument(metavar="REQUEST_KEY", help="Its first characters are enough.")]
+
+
+@ledger_app.command("list")
+def ledger_list(
+    *,
+    prompt: Annotated[str | None, typer.Option(metavar="KEY", help="Only what this prompt uses.")] = None,
+    state: Annotated[str | None, typer.Option(metavar="STATE", help="Only purchases in this state.")] = None,
+    json: Json = False,
+) -> None:
+    """List purchases, oldest first."""
+    from media_assets.cli.ledger import run_list  # noqa: PLC0415
+
+    raise typer.Exit(run_list(prompt_key=prompt, state=state, json=json))
+
+
+@ledger_app.command("show")
+def ledger_show(
+    request_key: RequestKey,
+    *,
+    json: Json = False,
+) -> None:
+    """Show one purchase: what was asked for, every attempt, what it cost, what went wrong."""
+    from media_assets.cli.ledger import run_show  # noqa: PLC0415
+
+    raise typer.Exit(run_show(request_key, json=json))
+
+
+@ledger_app.command("unknown")
+def ledger_unknown(*, json: Json = False) -> None:
+    """List the purchases of which nobody knows whether they were billed, and what to do about each."""
+    from media_assets.cli.decide import run_unknown  # noqa: PLC0415
+
+    raise typer.Exit(run_unknown(json=json))
+
+
+@ledger_app.command("adopt")
+def ledger_adopt(
+    request_key: RequestKey,
+    prediction_id: Annotated[str, typer.Argument(metavar="PREDICTION_ID", help="As the provider's site shows it.")],
+    *,
+    json: Json = False,
+) -> None:
+    """Say which prediction at the provider an unknown purchase became; it is fetched by the next run, free."""
+    from media_assets.cli.decide import run_adopt  # noqa: PLC0415
+
+    raise typer.Exit(run_adopt(request_key, prediction_id, json=json))
+
+
+@ledger_app.command("resubmit")
+def ledger_resubmit(request_key: RequestKey, *, json: Json = False) -> None:
+    """Say that an unknown purchase never reached the provider, so that the next run submits it again."""
+    from media_assets.cli.decide import run_resubmit  # noqa: PLC0415
+
+    raise typer.Exit(run_resubmit(request_key, json=json))
+
+
+@ledger_app.command("write-off")
+def ledger_write_off(
+    request_key: RequestKey,
+    *,
+    cost_usd: Annotated[
+        str | None, typer.Option("--cost-usd", metavar="USD", help="What was billed; otherwise the worst case counts.")
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Say that an unknown purchase was billed and its output is not to be had; its cost counts as spent."""
+    from media_assets.cli.decide import run_write_off  # noqa: PLC0415
+
+    raise typer.Exit(run_write_off(request_key, cost_usd=cost_usd, json=json))
+
+
+@ledger_app.command("accept")
+def ledger_accept(request_key: RequestKey, *, json: Json = False) -> None:
+    """Say that a paid file that was judged not good enough is fine."""
+    from media_assets.cli.decide import run_accept  # noqa: PLC0415
+
+    raise typer.Exit(run_accept(request_key, json=json))
