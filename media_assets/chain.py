@@ -7,7 +7,7 @@ What each step asks for is in ``steps.py``, what is already there in ``standing.
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import date
 
@@ -24,7 +24,7 @@ from media_assets.errors import (
 )
 from media_assets.film import StepResult
 from media_assets.ledger import Ledger
-from media_assets.ledger.budgets import Cap
+from media_assets.ledger.budgets import NotReservedError
 from media_assets.ledger.prompts import FinishedStep
 from media_assets.ledger.rows import PurchaseState
 from media_assets.media.length import film_length_s
@@ -36,6 +36,7 @@ from media_assets.pricing import from_micro_usd, to_micro_usd
 from media_assets.prompt import Prompt, Step
 from media_assets.purchase import Purchasing
 from media_assets.request import GenerationRequest
+from media_assets.reserving import Reserving
 from media_assets.routes import moves_on, reason_for
 from media_assets.standing import Standing, needs
 from media_assets.steps import (
@@ -63,8 +64,7 @@ class ChainContext:
     """What every step of one prompt's chain works with."""
 
     prompt: Prompt
-    plan_id: str
-    caps: Sequence[Cap]
+    reserving: Reserving
     standings: Mapping[Step, Standing]
     planner: Planner
     ledger: Ledger
@@ -217,8 +217,7 @@ class Chain:
         amount = to_micro_usd(self._at.planner.quote(draft.request, self._at.today).max_usd)
         if is_fallback and amount:
             # The plan reserved the first model's worst case only.
-            reserve = self._at.ledger.prompts.reserve_fallback
-            await in_thread(reserve, self._at.plan_id, step, amount, self._at.caps)
+            await self._at.reserving.swap(step, spec.provider, amount)
         try:
             purchased = await self._buy(draft, made, waits=waits)
         except MediaAssetsError:
@@ -276,23 +275,27 @@ class Chain:
             for role in request.input_keys()
             if (artifact := made[Step(role)].artifact) is not None
         }
-        return await self._at.purchasing.buy(
-            Order(
-                request=request,
-                spec=draft.spec,
-                prompt_key=self._at.prompt.key,
-                plan_id=self._at.plan_id,
-                estimate_usd=self._at.planner.quote(request, self._at.today).max_usd,
-                today=self._at.today,
-                assume_usd=self._at.planner.settings.assume_usd,
-                inputs=inputs,
-                question=self._question(draft, made),
-                retry_failed=self._at.retry_failed,
-                waits=waits,
-                say=lambda message: self._at.say(request.step, message),
-                tell=lambda fraction: self._at.tell(request.step, "progress", fraction, None),
-            )
+        order = Order(
+            request=request,
+            spec=draft.spec,
+            prompt_key=self._at.prompt.key,
+            plan_id=self._at.reserving.plan_id,
+            estimate_usd=self._at.planner.quote(request, self._at.today).max_usd,
+            today=self._at.today,
+            assume_usd=self._at.planner.settings.assume_usd,
+            inputs=inputs,
+            question=self._question(draft, made),
+            retry_failed=self._at.retry_failed,
+            waits=waits,
+            say=lambda message: self._at.say(request.step, message),
+            tell=lambda fraction: self._at.tell(request.step, "progress", fraction, None),
         )
+        while True:
+            try:
+                return await self._at.purchasing.buy(order)
+            except NotReservedError:
+                # Another's purchase, which held its money, has failed since; or the plan's estimate was too low.
+                await self._at.reserving.swap(request.step, draft.spec.provider, to_micro_usd(order.estimate_usd))
 
     def _question(self, draft: Draft, made: Mapping[Step, StepResult]) -> Question:
         """Return what the file has to be, to be good enough to build on."""

@@ -6,7 +6,7 @@
     │   ├── PlanError                   .problems: step and field of each
     │   ├── UnknownModelError
     │   └── CatalogError
-    ├── BudgetExceededError             nothing sent; raise the cap, then rerun
+    ├── BudgetExceededError             .scopes .may_pass: nothing sent; the prompt is deferred, not failed
     ├── PurchaseError                   .step .provider .model .request_key .prediction_id .http_status
     │   ├── RequestRejectedError        refused before work began: not billed, a rerun changes nothing
     │   │   ├── KeyRejectedError        the key is missing, wrong, or may not do this
@@ -155,7 +155,25 @@ class CatalogError(ConfigurationError):
 
 
 class BudgetExceededError(MediaAssetsError):
-    """A cap would be passed; nothing was sent. The message shows the arithmetic and the setting's name."""
+    """A cap would be passed; nothing was sent, and nothing has failed: the prompt stays pending.
+
+    The message shows the arithmetic and the setting's name.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        scopes: Sequence[str] = (),
+        may_pass: bool = False,
+        rerun: Rerun | None = None,
+        billed: Billed | None = None,
+    ) -> None:
+        super().__init__(message, rerun=rerun, billed=billed)
+        self.scopes = tuple(scopes)
+        """The budgets that are short, for example ``day:2026-11-23``."""
+        self.may_pass = may_pass
+        """Whether only what others have reserved is in the way: settling it may leave enough."""
 
 
 class PurchaseError(MediaAssetsError):

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from media_assets.artifact import Artifact
-from media_assets.errors import MediaAssetsError
+from media_assets.errors import BudgetExceededError, MediaAssetsError
 from media_assets.outlays import Outlay
 from media_assets.prompt import Step
 
@@ -104,6 +104,11 @@ class Film:
         return sum((*(one.spent_usd for one in made), *(one.spent_usd for one in failed)), Decimal(0))
 
     @property
+    def deferred(self) -> bool:
+        """Whether nothing is wrong but that a cap would have been passed: the prompt is still to be made."""
+        return isinstance(self.error, BudgetExceededError)
+
+    @property
     def degraded(self) -> bool:
         """Whether any step was made by a stand-in."""
         return any(step.degraded for step in self.steps.values())
@@ -117,6 +122,7 @@ class Film:
             "cost_usd": str(self.cost_usd),
             "spent_usd": str(self.spent_usd),
             "degraded": self.degraded,
+            "deferred": self.deferred,
             "steps": [
                 self.steps[step].as_dict() if step in self.steps else _missing(step, self.outlays.get(step, Outlay()))
                 for step in Step

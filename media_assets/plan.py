@@ -3,7 +3,7 @@
 Planning reads the ledger and the disk, writes nothing and sends nothing.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from decimal import Decimal
@@ -14,9 +14,10 @@ from media_assets.catalog import DEFAULT_ROUTES, Catalog, ModelSpec
 from media_assets.drafting import Drafting
 from media_assets.errors import BudgetExceededError, ConfigurationError, PlanError, Problem
 from media_assets.ledger import Ledger
+from media_assets.ledger.budgets import Need
 from media_assets.ledger.rows import PurchaseState
 from media_assets.media.ffmpeg_features import ffmpeg_problem
-from media_assets.pricing import Estimate, estimate, price_on, stale
+from media_assets.pricing import Estimate, estimate, price_on, stale, to_micro_usd
 from media_assets.prompt import Prompt, Scalar, Step
 from media_assets.request import GenerationRequest
 from media_assets.standing import Standing
@@ -76,6 +77,11 @@ class PlannedStep:
     """Expected width and height; None for a sound, and where the model decides."""
     request_key: str
 
+    @property
+    def provider(self) -> str:
+        """Return who would bill it."""
+        return self.model.partition(":")[0]
+
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
@@ -98,10 +104,16 @@ class Plan:
         """Return the worst case of everything that is not there yet."""
         return sum((step.estimate_usd for step in self.steps), Decimal(0))
 
-    @property
-    def unreserved_usd(self) -> Decimal:
-        """Return the worst case of what no purchase holds money for yet."""
-        return sum((step.estimate_usd for step in self.steps if not step.is_reserved), Decimal(0))
+    def need(self, steps: Collection[Step] = frozenset(Step)) -> Need:
+        """Return what has to be reserved for these steps.
+
+        What was sent before holds its reservation: its cap must not keep anybody from fetching what is paid for.
+        """
+        unreserved = [step for step in self.steps if step.step in steps and not step.is_reserved]
+        return Need(
+            {step.step: to_micro_usd(step.estimate_usd) for step in unreserved},
+            {step.step: step.provider for step in unreserved},
+        )
 
     def require(self) -> None:
         """Raise an error that lists every problem, if there is one.

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import platformdirs
-from pydantic import BeforeValidator, Field, SecretStr, ValidationError
+from pydantic import BeforeValidator, Field, SecretStr, TypeAdapter, ValidationError
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from media_assets.catalog import DEFAULT_ROUTES
@@ -16,11 +16,13 @@ from media_assets.prompt import Step
 from media_assets.providers.endpoints import Endpoints
 
 if TYPE_CHECKING:
+    from media_assets.caps import Caps
     from media_assets.plan import PlanSettings
     from media_assets.providers.transport.options import TransportOptions
     from media_assets.studio import StudioOptions
 
 STATE_FOLDER = ".media_assets"
+NO_CAP = "none"
 _MARKER = "workspace.yaml"
 
 
@@ -28,9 +30,29 @@ def _route(value: Any) -> Any:
     return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
 
 
+def _cap(value: Any) -> Any:
+    return value.strip().lower() if isinstance(value, str) else value
+
+
 Usd = Annotated[str, Field(pattern=r"^\d+(\.\d+)?$")]
+UsdCap = Annotated[str, BeforeValidator(_cap), Field(pattern=r"^(none|\d+(\.\d+)?)$")]
 Places = Annotated[int, Field(ge=1)]
 Route = Annotated[list[str], NoDecode, BeforeValidator(_route), Field(min_length=1)]
+
+
+_A_CAP: TypeAdapter[str] = TypeAdapter(UsdCap)
+
+
+def read_cap_usd(text: str) -> str | None:
+    """Return a cap as the settings take it, an amount in USD or ``none``; None when the text is neither."""
+    try:
+        return _A_CAP.validate_python(text)
+    except ValidationError:
+        return None
+
+
+def _as_cap_usd(text: str) -> Decimal | None:
+    return None if text == NO_CAP else Decimal(text)
 
 
 class Settings(BaseSettings):
@@ -60,8 +82,22 @@ class Settings(BaseSettings):
     """Factor by which a picture may be blown up to fit the next model."""
     strict: bool = False
     """Whether a step fails with its first model, in place of going on to the next of its route."""
-    max_cost_usd: Usd | None = None
-    """Cap on what one prompt may cost, for prompts that name none of their own."""
+    max_cost_usd: UsdCap = "1"
+    """Cap on what one prompt may cost, for prompts that name none of their own. ``none``: no cap."""
+    max_run_usd: UsdCap = NO_CAP
+    """Cap on what one run may cost: one ``generate``, one Dagster run with its retries."""
+    max_day_usd: UsdCap = "5"
+    """Cap on what may be spent in a UTC day; the day is that on which the money was reserved. ``none``: no cap."""
+    replicate_max_day_usd: UsdCap = NO_CAP
+    """Cap on what may be spent in a UTC day at Replicate."""
+    fal_max_day_usd: UsdCap = NO_CAP
+    """Cap on what may be spent in a UTC day at fal."""
+    openai_max_day_usd: UsdCap = NO_CAP
+    """Cap on what may be spent in a UTC day at OpenAI."""
+    elevenlabs_max_day_usd: UsdCap = NO_CAP
+    """Cap on what may be spent in a UTC day at ElevenLabs."""
+    budget_wait_s: float = Field(default=1800.0, ge=0)
+    """How long a prompt waits for money that others have reserved, while none of it is settled. 0: it does not wait."""
     assume_usd: Usd | None = None
     """What a model without a price is taken to cost a request. None: such a model is refused."""
     catalog_folder: Path | None = None
@@ -171,6 +207,18 @@ class Settings(BaseSettings):
             assume_usd=Decimal(self.assume_usd) if self.assume_usd is not None else None,
         )
 
+    def caps(self) -> "Caps":
+        """Return what may be spent at most."""
+        from media_assets.caps import Caps  # noqa: PLC0415 - as above
+
+        of_providers = {name: _as_cap_usd(getattr(self, f"{name}_max_day_usd")) for name in KEY_FIELDS}
+        return Caps(
+            prompt_usd=_as_cap_usd(self.max_cost_usd),
+            run_usd=_as_cap_usd(self.max_run_usd),
+            day_usd=_as_cap_usd(self.max_day_usd),
+            provider_day_usd={name: usd for name, usd in of_providers.items() if usd is not None},
+        )
+
     def studio_options(self) -> "StudioOptions":
         """Return what a studio is opened with."""
         from media_assets.studio import StudioOptions  # noqa: PLC0415 - as above
@@ -178,7 +226,8 @@ class Settings(BaseSettings):
         return StudioOptions(
             ledger_url=self.ledger_url,
             plan=self.plan_settings(),
-            max_cost_usd=Decimal(self.max_cost_usd) if self.max_cost_usd is not None else None,
+            caps=self.caps(),
+            budget_wait_s=self.budget_wait_s,
             max_in_flight=self.max_in_flight,
             endpoints=self.endpoints(),
             transport=self.transport_options(),

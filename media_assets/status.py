@@ -89,6 +89,8 @@ class PromptStatus:
     prompt: str
     state: str
     """pending, running, interrupted, done, degraded or failed."""
+    deferred: bool
+    """Whether it is pending because a cap would have been passed; ``error`` says which."""
     source: str
     updated_at: str
     error: Mapping[str, str] | None
@@ -100,6 +102,7 @@ class PromptStatus:
             "key": self.key,
             "prompt": self.prompt,
             "state": self.state,
+            "deferred": self.deferred,
             "source": self.source,
             "updated_at": self.updated_at,
             "error": None if self.error is None else dict(self.error),
@@ -139,6 +142,7 @@ class Statuses:
             key=prompt.key,
             prompt=prompt.prompt,
             state=state,
+            deferred=state == "pending" and pinned.error is not None,
             source=pinned.source,
             updated_at=pinned.updated_at,
             error=pinned.error,

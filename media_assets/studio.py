@@ -10,24 +10,23 @@ import secrets
 from collections.abc import AsyncGenerator, Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime
-from decimal import Decimal
 from pathlib import Path
 
 from media_assets.artifact import Artifact, ArtifactStore
+from media_assets.caps import Caps
 from media_assets.catalog import load_catalog
-from media_assets.chain import Chain, ChainContext
+from media_assets.chain import Chain, ChainContext, Say, Tell
 from media_assets.crash_points import crash_point
 from media_assets.errors import DefectError, MediaAssetsError, Problem
 from media_assets.film import Film, StepResult
 from media_assets.ledger import Ledger, open_ledger
-from media_assets.ledger.budgets import Cap
 from media_assets.plan import Plan, Planner, PlanSettings
-from media_assets.pricing import to_micro_usd
 from media_assets.prompt import Prompt, Step
 from media_assets.providers.endpoints import Endpoints
 from media_assets.providers.transport import Transport, TransportOptions, open_transport
 from media_assets.providers.transport.spool import Spool
 from media_assets.purchase import Purchasing
+from media_assets.reserving import Place, Places, Reservations, Reserving
 from media_assets.standing import Standing, Standings, missing_steps
 from media_assets.threads import in_thread
 
@@ -36,7 +35,8 @@ _log = logging.getLogger(__name__)
 ALL_STEPS = frozenset(Step)
 
 _FILMS = "films"
-_UNLIMITED_USD = Decimal(10**9)
+_MOST_WAITING = 100
+"""Prompts of a stream that wait for money at once; more are not drawn."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,8 +49,8 @@ class Event:
     """started, progress, waiting, finished or failed."""
     fraction: float | None
     result: StepResult | None
-    message: str = ""
-    """What is waited for."""
+    note: str = ""
+    """What it waits for: money that others have reserved, or word from a provider."""
 
 
 OnEvent = Callable[[Event], None]
@@ -75,6 +75,8 @@ class MakeOptions:
     """Where the prompts came from, for people."""
     pinned: bool = False
     """Whether the prompts were read from the ledger, so that they are not pinned anew."""
+    run_id: str = ""
+    """The run whose cap counts, at most 80 characters; empty: each call is a run of its own."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,8 +86,10 @@ class StudioOptions:
     ledger_url: str | None = field(default=None, repr=False)
     """A Postgres or SQLite URL in place of ``<home>/ledger.db``."""
     plan: PlanSettings = field(default_factory=PlanSettings)
-    max_cost_usd: Decimal | None = None
-    """Cap on what one prompt may cost, for prompts that name none of their own."""
+    caps: Caps = field(default_factory=Caps)
+    """What may be spent at most."""
+    budget_wait_s: float = 1800
+    """How long a prompt waits for money that others have reserved, while none of it is settled."""
     max_in_flight: int = 8
     """Prompts worked on at once."""
     endpoints: Endpoints = field(default_factory=Endpoints)
@@ -97,14 +101,25 @@ class StudioOptions:
 
 
 @dataclass(frozen=True, kw_only=True)
+class _Call:
+    """What one call of the studio asks for, and the place of one of its prompts."""
+
+    wanted: frozenset[Step]
+    options: MakeOptions
+    on_event: OnEvent
+    place: Place
+
+
+@dataclass(frozen=True, kw_only=True)
 class _Make:
     """One prompt's make: what was asked, and what is there already."""
 
     prompt: Prompt
     standings: Mapping[Step, Standing]
-    wanted: frozenset[Step]
-    options: MakeOptions
-    on_event: OnEvent
+    call: _Call
+    reserving: Reserving
+    tell: Tell
+    say: Say
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,7 +131,7 @@ class Studio:
     store: ArtifactStore
     transport: Transport
     planner: Planner
-    max_cost_usd: Decimal | None
+    reservations: Reservations
     max_in_flight: int
     today: Callable[[], date]
 
@@ -128,8 +143,8 @@ class Studio:
         pinned = self.ledger.prompts.effective(prompt)
         standings = Standings(self.ledger, self.store).of(pinned, upgrade=upgrade)
         plan = self.planner.plan(pinned, today=self.today(), standings=standings)
-        over = self.ledger.prompts.shortfall(to_micro_usd(plan.unreserved_usd), self._caps(pinned))
-        return plan if over is None else replace(plan, problems=(*plan.problems, Problem("", "budget", over)))
+        short = self.reservations.shortfalls(pinned, plan.need())
+        return replace(plan, problems=(*plan.problems, *(Problem("", "budget", str(one)) for one in short)))
 
     async def make(
         self,
@@ -164,13 +179,17 @@ class Studio:
         on_event: OnEvent = _ignore,
     ) -> Film:
         """Do as :meth:`make`, with the error in ``Film.error`` instead of raised. **Costs money** likewise."""
-        options = options or MakeOptions()
+        call = _Call(wanted=frozenset(wanted), options=_in_a_run(options), on_event=on_event, place=Place(Places(1)))
+        await call.place.take()
+        return await self._attempt_in(call, prompt)
+
+    async def _attempt_in(self, call: _Call, prompt: Prompt) -> Film:
         film = Film(key=prompt.key)
         try:
-            if not options.pinned:
-                (prompt,) = await in_thread(self.ledger.prompts.pin, [prompt], source=options.source)
+            if not call.options.pinned:
+                (prompt,) = await in_thread(self.ledger.prompts.pin, [prompt], source=call.options.source)
                 crash_point("pinned")
-            await self._attempt(prompt, film, frozenset(wanted), options, on_event)
+            await self._attempt(call, prompt, film)
         except asyncio.CancelledError:
             await in_thread(self.ledger.prompts.set_status, prompt, "pending")
             raise
@@ -186,34 +205,31 @@ class Studio:
             _log.exception("%s: how it stands could not be noted", prompt.key)
         return film
 
-    async def _attempt(
-        self, prompt: Prompt, film: Film, wanted: frozenset[Step], options: MakeOptions, on_event: OnEvent
-    ) -> None:
+    async def _attempt(self, call: _Call, prompt: Prompt, film: Film) -> None:
         look = Standings(self.ledger, self.store).of
-        standings = await in_thread(look, prompt, upgrade=options.upgrade)
-        make = _Make(prompt=prompt, standings=standings, wanted=wanted, options=options, on_event=on_event)
+        standings = await in_thread(look, prompt, upgrade=call.options.upgrade)
+
+        def tell(step: Step, what: str, fraction: float | None, result: StepResult | None, note: str = "") -> None:
+            call.on_event(Event(key=prompt.key, step=step, what=what, fraction=fraction, result=result, note=note))
+
+        def say(step: Step, why: str) -> None:
+            tell(step, "waiting", None, None, why)
+
+        reserving = Reserving(self.reservations, prompt, run_id=call.options.run_id, place=call.place, tell=say)
+        make = _Make(prompt=prompt, standings=standings, call=call, reserving=reserving, tell=tell, say=say)
         match_clip = self.planner.settings.match_clip
-        missing = missing_steps(wanted, standings, spoken=prompt.script is not None, match_clip=match_clip)
+        missing = missing_steps(call.wanted, standings, spoken=prompt.script is not None, match_clip=match_clip)
         if not missing:
             # Everything is there: nothing to quote, reserve or check, however many prompts ask.
-            await self._run_chain(make, film, plan_id="")
+            await self._run_chain(make, film)
             return
-        plan_id = secrets.token_hex(8)
         try:
             plan = await in_thread(self.planner.plan, prompt, today=self.today(), standings=standings)
             plan.require()
-            # What was sent before holds its reservation: its cap must not keep us from fetching what is paid for.
-            amounts = {
-                step.step: 0 if step.is_reserved else to_micro_usd(step.estimate_usd)
-                for step in plan.steps
-                if step.step in missing
-            }
-            caps = self._caps(prompt)
-            open_plan = self.ledger.prompts.open_plan
-            await in_thread(open_plan, plan_id, prompt.key, amounts=amounts, caps=caps, digest=prompt.digest)
-            await self._run_chain(make, film, plan_id=plan_id)
+            await reserving.open(plan.need(missing))
+            await self._run_chain(make, film)
         finally:
-            await in_thread(self.ledger.prompts.close_plan, plan_id)
+            await reserving.close()
 
     async def stream(
         self,
@@ -226,40 +242,46 @@ class Studio:
         """Make many prompts, each through its own chain, and yield each film as it ends. **Costs money** likewise.
 
         At most ``max_in_flight`` are at work at once; prompts are drawn as places free up, so a long iterable is
-        never held in memory. One prompt's failure is its film's ``error`` and stops nobody else.
+        never held in memory. One that waits for money leaves its place to others, as far as not too many wait. One
+        prompt's failure is its film's ``error`` and stops nobody else.
         """
-        source = iter(prompts)
+        source, places = iter(prompts), Places(self.max_in_flight)
+        call = _Call(wanted=frozenset(wanted), options=_in_a_run(options), on_event=on_event, place=Place(places))
         working: set[asyncio.Task[Film]] = set()
+        freed = asyncio.ensure_future(places.freed())
         try:
             while True:
-                for prompt in _take(source, self.max_in_flight - len(working)):
-                    chain = self.attempt(prompt, wanted=wanted, options=options, on_event=on_event)
-                    working.add(asyncio.ensure_future(chain))
+                while not places.are_taken() and len(working) < self.max_in_flight + _MOST_WAITING:
+                    if (prompt := next(source, None)) is None:
+                        break
+                    place = Place(places)
+                    await place.take()
+                    working.add(asyncio.ensure_future(self._work(replace(call, place=place), prompt)))
                 if not working:
                     return
-                done, working = await asyncio.wait(working, return_when=asyncio.FIRST_COMPLETED)
-                for task in done:
+                await asyncio.wait({*working, freed}, return_when=asyncio.FIRST_COMPLETED)
+                if freed.done():
+                    freed = asyncio.ensure_future(places.freed())
+                for task in [task for task in working if task.done()]:
+                    working.remove(task)
                     yield task.result()
         finally:
-            for task in working:
-                task.cancel()
-            await asyncio.gather(*working, return_exceptions=True)
+            for running in (*working, freed):
+                running.cancel()
+            await asyncio.gather(*working, freed, return_exceptions=True)
 
-    async def _run_chain(self, make: "_Make", film: Film, *, plan_id: str) -> None:
+    async def _work(self, call: _Call, prompt: Prompt) -> Film:
+        try:
+            return await self._attempt_in(call, prompt)
+        finally:
+            call.place.leave()
+
+    async def _run_chain(self, make: _Make, film: Film) -> None:
         prompt = make.prompt
-
-        def tell(step: Step, what: str, fraction: float | None, result: StepResult | None) -> None:
-            make.on_event(Event(key=prompt.key, step=step, what=what, fraction=fraction, result=result))
-
-        def say(step: Step, message: str) -> None:
-            event = Event(key=prompt.key, step=step, what="waiting", fraction=None, result=None, message=message)
-            make.on_event(event)
-
         chain = Chain(
             ChainContext(
                 prompt=prompt,
-                plan_id=plan_id,
-                caps=self._caps(prompt),
+                reserving=make.reserving,
                 standings=make.standings,
                 planner=self.planner,
                 ledger=self.ledger,
@@ -267,13 +289,13 @@ class Studio:
                 purchasing=Purchasing(self.ledger, self.store, self.transport),
                 today=self.today(),
                 # What made a step degraded has failed before, and is what an upgrade tries again.
-                retry_failed=make.options.retry_failed or make.options.upgrade,
-                waits=make.options.waits,
-                tell=tell,
-                say=say,
+                retry_failed=make.call.options.retry_failed or make.call.options.upgrade,
+                waits=make.call.options.waits,
+                tell=make.tell,
+                say=make.say,
             )
         )
-        for step, result in (await chain.run(make.wanted)).items():
+        for step, result in (await chain.run(make.call.wanted)).items():
             if isinstance(result, StepResult):
                 film.steps[step] = result
             else:
@@ -286,7 +308,8 @@ class Studio:
 
     def _note(self, prompt: Prompt, film: Film) -> None:
         if film.error is not None:
-            self.ledger.prompts.set_status(prompt, "failed", film.error.as_dict())
+            status = "pending" if film.deferred else "failed"
+            self.ledger.prompts.set_status(prompt, status, film.error.as_dict())
             return
         done = "degraded" if film.degraded else "done"
         self.ledger.prompts.set_status(prompt, done if film.path is not None else "pending")
@@ -306,16 +329,10 @@ class Studio:
         self.store.export(merged, target, owner=self.ledger.owner.id)
         return target
 
-    def _caps(self, prompt: Prompt) -> list[Cap]:
-        limit = prompt.max_cost_usd if prompt.max_cost_usd is not None else self.max_cost_usd
-        if limit is None:
-            # What is spent without a cap counts all the same when one is set later.
-            limit = _UNLIMITED_USD
-        return [Cap(f"prompt:{prompt.key}", to_micro_usd(limit), "max_cost_usd (--max-cost-usd)")]
 
-
-def _take(source: Iterator[Prompt], count: int) -> list[Prompt]:
-    return [prompt for _, prompt in zip(range(count), source, strict=False)]
+def _in_a_run(options: MakeOptions | None) -> MakeOptions:
+    chosen = options or MakeOptions()
+    return chosen if chosen.run_id else replace(chosen, run_id=secrets.token_hex(8))
 
 
 def _sweep_replies(spool: Spool, ledger: Ledger) -> None:
@@ -364,7 +381,7 @@ def open_studio(
                 settings=chosen.plan,
                 key_problem=transport.key_problem,
             ),
-            max_cost_usd=chosen.max_cost_usd,
+            reservations=Reservations(ledger=ledger, caps=chosen.caps, wait_s=chosen.budget_wait_s, today=today),
             max_in_flight=chosen.max_in_flight,
             today=today,
         )

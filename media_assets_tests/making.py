@@ -11,12 +11,15 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any, ClassVar
 
+import sqlalchemy as sa
+
 from media_assets.artifact import ArtifactStore
 from media_assets.catalog import Catalog, Meter, ModelSpec, PriceRow, Recovery, load_catalog
 from media_assets.film import Film
 from media_assets.ledger import Ledger, open_ledger
 from media_assets.ledger.budgets import Cap
 from media_assets.ledger.rows import PurchaseRow
+from media_assets.ledger.schema import budget, reservation
 from media_assets.media.questions import AskAudio, Question
 from media_assets.orders import Order, Purchased
 from media_assets.plan import Planner
@@ -248,17 +251,29 @@ def leftovers(home: Path) -> list[str]:
 
 
 def reserved_micro_usd(home: Path) -> int:
-    """Return what all budgets of a home still hold back."""
+    """Return what plans and purchases of a home still hold back, once for all the budgets each counts under."""
     with open_ledger(home) as ledger, ledger.database.read() as connection:
-        total = connection.exec_driver_sql("SELECT coalesce(sum(reserved_micro_usd), 0) FROM budget").scalar_one()
-        left = connection.exec_driver_sql("SELECT count(*) FROM reservation").scalar_one()
-    assert (total == 0) == (left == 0), "budget and reservations disagree"
-    return int(total)
+        rows = connection.execute(sa.select(reservation)).all()
+        reserved = connection.execute(sa.select(budget.c.scope, budget.c.reserved_micro_usd)).all()
+    of_scope = Counter({scope: 0 for scope, _ in reserved})
+    for row in rows:
+        of_scope[row.scope] += row.amount_micro_usd
+    assert dict(of_scope) == dict(map(tuple, reserved)), "budget and reservations disagree"
+    return sum({(row.plan_id, row.step): int(row.amount_micro_usd) for row in rows}.values())
 
 
-def make_film(home: str, prompt: Mapping[str, Any], ledger_url: str | None = None) -> dict[str, Any]:
-    """In a child: make one prompt's film; ``PRICED`` models can be used."""
-    settings = CHEAP.model_copy(update={"ledger_url": ledger_url})
-    with studio_on(Path(home), settings=settings, models=PRICED) as studio:
+def make_film(
+    home: str,
+    prompt: Mapping[str, Any],
+    ledger_url: str | None = None,
+    max_day_usd: str = "5",
+    providers: Mapping[str, str] | None = None,
+) -> dict[str, Any]:
+    """In a child: make one prompt's film; ``PRICED`` models can be used, under caps on the day and on providers."""
+    settings = CHEAP.model_copy(update={"ledger_url": ledger_url, "max_day_usd": max_day_usd})
+    with studio_on(Path(home), settings=settings, models=PRICED) as one:
+        of_providers = {name: Decimal(usd) for name, usd in (providers or {}).items()}
+        caps = replace(one.reservations.caps, provider_day_usd=of_providers)
+        studio = replace(one, reservations=replace(one.reservations, caps=caps))
         film = asyncio.run(studio.attempt(Prompt.model_validate(dict(prompt))))
         return film.as_dict(home=Path(home))

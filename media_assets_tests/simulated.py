@@ -24,8 +24,10 @@ FAST = {
     "MEDIA_ASSETS_RETRY_INTERVAL_S": "0.02",
     "MEDIA_ASSETS_SETTLE_LAG_S": "0.1",
     "MEDIA_ASSETS_MIN_FREE_MB": "0",
+    "MEDIA_ASSETS_MAX_COST_USD": "none",
+    "MEDIA_ASSETS_MAX_DAY_USD": "none",
 }
-"""Waits as short as the settings allow; nothing is skipped."""
+"""Waits as short as the settings allow, of which none is skipped; and one home buys more than a day's default cap."""
 
 QUICK = dict.fromkeys(("replicate", "fal", "openai", "elevenlabs"), (0.0, 0.05))
 """Seconds that the simulated models run."""

@@ -67,6 +67,8 @@ def _filled(cls: type[MediaAssetsError]) -> MediaAssetsError:
         "model": "local:ken-burns",
         "request_key": "ab" * 32,
         "prediction_id": "p-1",
+        "scopes": ["day:2026-11-23"],
+        "may_pass": True,
         "rerun": Rerun.ASK,
         "billed": Billed.UNKNOWN,
     }

@@ -6,6 +6,7 @@ from pathlib import Path
 import platformdirs
 import pytest
 
+from media_assets.caps import Caps
 from media_assets.catalog import DEFAULT_ROUTES
 from media_assets.errors import ConfigurationError
 from media_assets.prompt import Step
@@ -20,7 +21,7 @@ def test_defaults_need_no_environment() -> None:
     assert settings.home is None
     assert settings.ledger_url is None
     assert settings.audio_timing == "parallel"
-    assert settings.max_cost_usd is None
+    assert settings.caps() == Caps()
     assert {step: list(route) for step, route in settings.plan_settings().routes.items()} == {
         Step.IMAGE: ["local:landscape"],
         Step.VIDEO: ["local:ken-burns"],
@@ -46,6 +47,11 @@ def test_a_studio_without_settings_has_the_same_defaults() -> None:
         ("MIN_IMAGE_SIDE_PX", "64", "min_image_side_px", 64),
         ("MIN_FREE_MB", "0", "min_free_mb", 0),
         ("MAX_COST_USD", "0.10", "max_cost_usd", "0.10"),
+        ("MAX_COST_USD", "", "max_cost_usd", "1"),
+        ("MAX_RUN_USD", "3", "max_run_usd", "3"),
+        ("MAX_DAY_USD", " None ", "max_day_usd", "none"),
+        ("FAL_MAX_DAY_USD", "2.50", "fal_max_day_usd", "2.50"),
+        ("BUDGET_WAIT_S", "0", "budget_wait_s", 0.0),
         ("MAX_IN_FLIGHT", "1", "max_in_flight", 1),
         ("HOME", "/srv/films", "home", Path("/srv/films")),
         ("LEDGER_URL", "postgresql://host/films", "ledger_url", "postgresql://host/films"),

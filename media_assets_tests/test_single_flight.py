@@ -5,6 +5,7 @@ import json
 import os
 import sys
 from collections.abc import Mapping, Sequence
+from decimal import Decimal
 from pathlib import Path
 from subprocess import PIPE, Popen
 from typing import Any
@@ -78,6 +79,27 @@ def test_sixteen_forked_processes_at_once_make_one_film(tmp_path: Path) -> None:
     _assert_made_once(tmp_path, films)
     assert sorted(film["spent_usd"] for film in films)[-1] != "0"
     assert {film["cost_usd"] for film in films} == {"0.03"}
+
+
+@pytest.mark.parametrize("setting", ["MEDIA_ASSETS_MAX_DAY_USD", "MEDIA_ASSETS_TESTING_MAX_DAY_USD"])
+def test_eight_processes_make_as_many_films_as_the_day_pays_for(tmp_path: Path, setting: str) -> None:
+    """Eight schedules, each with a film of its own, and money for three: three films whole, and none begun in vain."""
+    prompts = [
+        cheap_prompt(key=f"film-{take}", routes=OWN_ROUTES, take=take).model_dump(mode="json") for take in range(8)
+    ]
+    caps = {"max_day_usd": "0.11"} if setting == "MEDIA_ASSETS_MAX_DAY_USD" else {"providers": {"testing": "0.11"}}
+
+    films = race(
+        "media_assets_tests.making:make_film", [{"home": str(tmp_path), "prompt": one, **caps} for one in prompts]
+    )
+
+    deferred = [film for film in films if film["deferred"]]
+    assert (len(films), len(deferred)) == (8, 5)
+    assert all(setting in film["error"]["message"] for film in deferred)
+    assert all(step["artifact"] is None for film in deferred for step in film["steps"])
+    assert sum(Decimal(film["spent_usd"]) for film in films) == Decimal("0.09")
+    assert reserved_micro_usd(tmp_path) == 0
+    assert leftovers(tmp_path) == []
 
 
 def test_two_working_directories_of_one_project_share_one_ledger(tmp_path: Path, file: Path) -> None:

@@ -23,6 +23,8 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.add_typer(ledger_app, name="ledger")
+budget_app = typer.Typer(invoke_without_command=True)
+app.add_typer(budget_app, name="budget")
 
 File = Annotated[
     Path | None,
@@ -132,8 +134,8 @@ def demo() -> None:
 
 @app.command(
     epilog="[b]--json[/b] prints one object per prompt in input order: key, home, film, cost_usd, spent_usd, degraded, "
-    "steps, and error for one that failed. Exit codes, the first that applies: 130 interrupted (143 by SIGTERM), "
-    "5 unknown outcome, 3 over budget, 2 bad input or plan, 4 any other failure, 0 done."
+    "deferred, steps, and error for one that was not made. Exit codes, the first that applies: 130 interrupted (143 by "
+    "SIGTERM), 5 unknown outcome, 3 over budget, 2 bad input or plan, 4 any other failure, 0 done."
 )
 def generate(
     *,
@@ -153,6 +155,10 @@ def generate(
     params: Params = None,
     max_cost_usd: MaxCost = None,
     only: Only = None,
+    max_run_usd: Annotated[
+        str | None,
+        typer.Option("--max-run-usd", metavar="USD", help="Cap on what all of this call may cost, or none."),
+    ] = None,
     upgrade: Upgrade = False,
     retry_failed: Annotated[
         bool,
@@ -182,6 +188,7 @@ def generate(
         upgrade=upgrade,
         retry_failed=retry_failed,
         waits=not no_wait,
+        max_run_usd=max_run_usd,
         json=json,
     )
     raise typer.Exit(run_generate(job))
@@ -252,6 +259,34 @@ def doctor(*, json: Json = False) -> None:
     from media_assets.cli.doctor import run_doctor  # noqa: PLC0415
 
     raise typer.Exit(run_doctor(json=json))
+
+
+@budget_app.callback()
+def budget(
+    context: typer.Context,
+    *,
+    day: Annotated[
+        str | None, typer.Option(metavar="YYYY-MM-DD", help="The budgets of this UTC day; of today when not given.")
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Show caps, what is spent and reserved, what is left, and by what it is reserved."""
+    if context.invoked_subcommand is None:
+        from media_assets.cli.budget import run_budget  # noqa: PLC0415
+
+        raise typer.Exit(run_budget(day=day, json=json))
+
+
+@budget_app.command("accept")
+def budget_accept(
+    scopes: Annotated[list[str], typer.Argument(metavar="BUDGET...", help="As `budget` lists them.")],
+    *,
+    json: Json = False,
+) -> None:
+    """Let budgets that a bill has overrun take reservations again, once you have looked at the bill."""
+    from media_assets.cli.budget import run_accept  # noqa: PLC0415
+
+    raise typer.Exit(run_accept(scopes, json=json))
 
 
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})

@@ -8,6 +8,7 @@ import platform
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
 from enum import StrEnum
 from importlib import metadata
 from pathlib import Path
@@ -16,9 +17,11 @@ from typing import Any
 import platformdirs
 from rich.text import Text
 
+from media_assets.caps import is_lifted
 from media_assets.catalog import load_catalog
 from media_assets.catalog.reading import read_folder
 from media_assets.cli.exit_codes import BAD_INPUT, DONE
+from media_assets.cli.film_report import usd
 from media_assets.cli.opening import Place, find_place, ledger_of
 from media_assets.cli.output import clean, complain, print_json, print_text
 from media_assets.errors import ConfigurationError, MediaAssetsError
@@ -26,6 +29,7 @@ from media_assets.ledger import Ledger
 from media_assets.ledger.database import file_system_of
 from media_assets.media.ffmpeg_features import ffmpeg_features
 from media_assets.media.speak import voice_details
+from media_assets.pricing import from_micro_usd
 from media_assets.providers.keys import key_problem
 
 KEYS = ("REPLICATE_API_TOKEN", "FAL_KEY", "OPENAI_API_KEY", "ELEVENLABS_API_KEY")
@@ -142,6 +146,7 @@ def _state(place: Place) -> Iterator[Finding]:
     yield _home(place)
     yield _guarded("disk", lambda: _disk(place))
     yield _guarded("ledger", lambda: _ledger(place))
+    yield _guarded("budget", lambda: _budget(place))
     yield _guarded("store", lambda: _store(place))
     yield _guarded("catalog", lambda: _catalog(place.settings.catalog_folder))
 
@@ -190,6 +195,23 @@ def _database_facts(ledger: Ledger) -> Iterator[str]:
     yield f"migration {database.revision()}"
     if database.is_sqlite:
         yield f"file system {file_system_of(Path(str(database.url.database))) or 'unknown'}"
+
+
+def _budget(place: Place) -> Finding:
+    today = datetime.now(UTC).date()
+    cap = place.settings.caps().of_day(today)
+    limit = "no cap" if is_lifted(cap) else f"the cap is {usd(from_micro_usd(cap.micro_usd))} USD"
+    if not place.has_ledger():
+        return _ok("budget", f"nothing spent today (UTC); {limit} (MEDIA_ASSETS_MAX_DAY_USD)")
+    with ledger_of(place) as ledger:
+        now = next((one for one in ledger.spending.scopes(today) if one.scope == cap.scope), None)
+        overruns = ledger.spending.overruns()
+    if overruns:
+        accept = f"`media-assets budget accept {' '.join(one.scope for one in overruns)}`"
+        return _warn("budget", f"{'; '.join(map(str, overruns))}. Look at the provider's bill, then {accept}")
+    spent, reserved = (now.spent_micro_usd, now.reserved_micro_usd) if now else (0, 0)
+    told = f"{usd(from_micro_usd(spent))} USD spent and {usd(from_micro_usd(reserved))} USD reserved today (UTC)"
+    return _ok("budget", f"{told}; {limit} (MEDIA_ASSETS_MAX_DAY_USD)")
 
 
 def _store(place: Place) -> Finding:

@@ -3,7 +3,7 @@
 import contextlib
 import tempfile
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,7 @@ from media_assets.errors import (
 from media_assets.film import Film
 from media_assets.prompt import Prompt, Step
 from media_assets.prompt_file import read_rows
+from media_assets.settings import read_cap_usd
 from media_assets.standing import Standings
 from media_assets.studio import MakeOptions, Studio
 from media_assets.threads import in_thread
@@ -46,6 +47,7 @@ class Job:
     upgrade: bool = False
     retry_failed: bool = False
     waits: bool = True
+    max_run_usd: str | None = None
     json: bool = False
 
 
@@ -70,6 +72,7 @@ def run_generate(job: Job) -> int:
     place: Place | None = None
     try:
         place = find_place()
+        place = _with_run_cap(place, job)
         checked = _check(job)
     except ConfigurationError as error:
         _refuse(job, error, home=place.home if place is not None else None)
@@ -125,6 +128,18 @@ def _run(place: Place, checked: _Checked, *, json: bool) -> int:
         report.stop()
         return interrupted.exit_code
     return exit_code_of(report.errors)
+
+
+def _with_run_cap(place: Place, job: Job) -> Place:
+    """Let ``--max-run-usd`` take the place of its setting."""
+    if job.max_run_usd is None:
+        return place
+    cap = read_cap_usd(job.max_run_usd)
+    if cap is None:
+        fault = f"{shorten(job.max_run_usd)!a} is not an amount in USD, such as 2.50, nor none"
+        headline = "this cannot be made as asked; nothing was sent:"
+        raise PromptFileError.of(headline, [Problem(PLACE, "--max-run-usd", fault)])
+    return replace(place, settings=place.settings.model_copy(update={"max_run_usd": cap}))
 
 
 def _check(job: Job) -> _Checked:
@@ -186,7 +201,7 @@ async def _refusals(studio: Studio, checked: _Checked) -> list[Film]:
         try:
             (await studio.plan(prompt, upgrade=checked.options.upgrade)).require()
         except BudgetExceededError:
-            # One prompt's cap is one prompt's matter, and may be free by the time it is its turn.
+            # Those that fit are made, the others stay pending; and there may be room by the time it is its turn.
             continue
         except PlanError as error:
             refused[prompt.key] = error

@@ -17,7 +17,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from media_assets.errors import Billed, MediaAssetsError, Rerun
+from media_assets.errors import Billed, BudgetExceededError, MediaAssetsError, Rerun
 
 _P = ParamSpec("_P")
 
@@ -79,7 +79,9 @@ def complain(error: MediaAssetsError, *, about: str = "") -> None:
     parts = [error.message if named else f"{about}: {error.message}", _ADVICE[error.rerun]]
     if error.billed is not Billed.NO:
         parts.append("It was billed." if error.billed is Billed.YES else "It may have been billed.")
-    text = Text("error: ", style="bold red")
+    # A cap is no fault: what it keeps from being made is still to be made.
+    is_deferred = isinstance(error, BudgetExceededError)
+    text = Text("deferred: ", style="bold yellow") if is_deferred else Text("error: ", style="bold red")
     text.append(clean(" ".join(part for part in parts if part)), style="not bold default")
     messages().print(text, soft_wrap=True)
 

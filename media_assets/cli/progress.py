@@ -101,8 +101,9 @@ class Bars:
             self._bars[where] = self._progress.add_task(shorten(event.key, 40), total=float(len(Step)), note="")
         fractions = self._fractions.setdefault(event.key, {})
         fractions[event.step] = event.fraction or 0.0
-        at_work = ", ".join(str(step) for step, fraction in fractions.items() if fraction < 1)
-        note = clean(event.message) or at_work
+        note = ", ".join(str(step) for step, fraction in fractions.items() if fraction < 1)
+        if event.what == "waiting":
+            note = clean(event.note)
         self._progress.update(self._bars[where], completed=sum(fractions.values()), note=note)
 
 
@@ -122,4 +123,6 @@ def _words(event: Event) -> str:
     if event.what == "finished" and event.result is not None:
         model = event.result.model
         return f"{model}, taken as it is" if event.result.cached else f"{model}, {event.result.duration_s:.1f} s"
-    return {"started": "started", "failed": "failed", "waiting": event.message}.get(event.what, "")
+    if event.what == "waiting":
+        return event.note
+    return {"started": "started", "failed": "failed"}.get(event.what, "")

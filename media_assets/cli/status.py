@@ -69,7 +69,7 @@ def _planner(place: Place, ledger: Ledger) -> Planner:
 
 def _one(status: PromptStatus) -> Iterator[str | Text | Table]:
     heading = Text(clean(status.key), style="bold")
-    heading.append(f"  {status.state}", style="not bold")
+    heading.append(f"  {_prompt_state(status)}", style="not bold")
     yield heading
     yield shorten(status.prompt, 100)
     yield f"from {status.source}, last changed {status.updated_at[:19]} UTC"
@@ -78,7 +78,7 @@ def _one(status: PromptStatus) -> Iterator[str | Text | Table]:
         if step.reason:
             yield f"{step.step}: {step.reason}"
     if status.error is not None:
-        yield f"error: {status.error.get('message', '')}"
+        yield f"{'deferred' if status.deferred else 'error'}: {status.error.get('message', '')}"
 
 
 def _step_row(step: StepStatus) -> tuple[str, ...]:
@@ -96,5 +96,9 @@ def _state(step: StepStatus) -> str:
     return str(step.state) if step.fraction is None else f"{step.state} {step.fraction:.0%}"
 
 
+def _prompt_state(status: PromptStatus) -> str:
+    return f"{status.state} (deferred)" if status.deferred else status.state
+
+
 def _line(status: PromptStatus) -> tuple[str, ...]:
-    return (status.key, status.state, *map(_state, status.steps), shorten(status.prompt, 40))
+    return (status.key, _prompt_state(status), *map(_state, status.steps), shorten(status.prompt, 40))

@@ -109,7 +109,7 @@ def media(  # noqa: PLR0917 - Dagster takes no keyword-only arguments
         with opened_studio(resources) as studio:
             prompts, failed = _prompts(studio, keys, config, _origin(context))
             report = _Report(context, single=len(keys) == 1, with_pictures=len(keys) <= _MOST_WITH_PICTURES)
-            films = _make(studio, prompts, config, report)
+            films = _make(studio, prompts, config, report, run_id=_origin(context))
     except MediaAssetsError as error:
         raise as_failure(error) from error
     yield from report.results()
@@ -121,8 +121,8 @@ def media(  # noqa: PLR0917 - Dagster takes no keyword-only arguments
         raise as_batch_failure(failed, len(keys))
 
 
-def _make(studio: Studio, prompts: list[Prompt], config: MediaConfig, report: "_Report") -> list[Film]:
-    options = MakeOptions(upgrade=config.upgrade, retry_failed=config.retry_failed, pinned=True)
+def _make(studio: Studio, prompts: list[Prompt], config: MediaConfig, report: "_Report", *, run_id: str) -> list[Film]:
+    options = MakeOptions(upgrade=config.upgrade, retry_failed=config.retry_failed, pinned=True, run_id=run_id)
     watch = parent_watch()
 
     async def make_all() -> list[Film]:
@@ -142,7 +142,7 @@ def _make(studio: Studio, prompts: list[Prompt], config: MediaConfig, report: "_
 
 
 def _origin(context: dg.AssetExecutionContext) -> str:
-    """Return the run that a chain of retries began with: a new take is taken once for all of them."""
+    """Return the run that a chain of retries began with: they share its new takes, and what one run may cost."""
     return context.run.tags.get(_ROOT_RUN_TAG, context.run.run_id)
 
 
@@ -217,7 +217,7 @@ class _Report:
             event = self._events.get()
             try:
                 if event.result is None:
-                    self._context.log.info("%s: %s %s", event.key, event.step, event.message or event.what)
+                    self._context.log.info("%s: %s %s %s", event.key, event.step, event.what, event.note)
                 else:
                     self._note(event.key, event.result)
             except Exception as error:  # noqa: BLE001 - kept, and raised at the end

@@ -17,6 +17,7 @@ from media_assets.ledger.decisions import Decisions
 from media_assets.ledger.ownership import Owner
 from media_assets.ledger.prompts import Prompts
 from media_assets.ledger.purchases import Purchases
+from media_assets.ledger.spending import Spending
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,7 @@ class Ledger:
     prompts: Prompts
     purchases: Purchases
     decisions: Decisions
+    spending: Spending
     scratch_root: Path
     spool_root: Path
     """Where replies to submissions are kept until the ledger has what they hold."""
@@ -38,8 +40,7 @@ class Ledger:
 
     def sweep(self, *folders: Path) -> None:
         """Clean up after processes that died: their plans, lock files, and temporary files in these folders."""
-        self.purchases.release_dead()
-        self.prompts.close_dead_plans()
+        self.release_dead()
         for part, owner in chain.from_iterable(map(parts_in, folders)):
             if not self.owner.is_alive(owner):
                 part.unlink(missing_ok=True)
@@ -49,6 +50,11 @@ class Ledger:
                     shutil.rmtree(folder, ignore_errors=True)
         for owner in self.owner.dead_owners():
             self.owner.bury(owner)
+
+    def release_dead(self) -> None:
+        """Give back the money that dead processes had reserved and sent nothing for."""
+        self.purchases.release_dead()
+        self.prompts.close_dead_plans()
 
     def close(self) -> None:
         """Give up ownership and close the database."""
@@ -85,6 +91,7 @@ def open_ledger(home: Path, url: str | None = None) -> Ledger:
         prompts=Prompts(database, owner),
         purchases=Purchases(database, owner),
         decisions=Decisions(database, owner),
+        spending=Spending(database, owner),
         scratch_root=home / "scratch",
         spool_root=home / "spool",
     )

@@ -1,7 +1,7 @@
 """Prompts as they are pinned, the plans that work on them, and the finished steps of each."""
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -172,7 +172,14 @@ class Prompts:
         return known is not None and bool(known.digest == one.digest)
 
     def open_plan(
-        self, plan_id: str, key: str, *, amounts: Mapping[Step, int], caps: Iterable[budgets.Cap], digest: str = ""
+        self,
+        plan_id: str,
+        key: str,
+        *,
+        amounts: Mapping[Step, int],
+        caps: Collection[budgets.Cap],
+        providers: Mapping[Step, str] | None = None,
+        digest: str = "",
     ) -> None:
         """Open a plan of this process, with its whole worst case reserved, and mark the prompt as running.
 
@@ -181,6 +188,7 @@ class Prompts:
             key: Whose plan.
             amounts: Micro-USD by step.
             caps: The limits that apply.
+            providers: Who would bill each step; needed for providers' caps alone.
             digest: The prompt's; another one that is pinned by now is not marked.
 
         Raises:
@@ -190,23 +198,19 @@ class Prompts:
         running = sa.update(prompt).where(prompt.c.key == key, prompt.c.digest == digest)
         with self._database.write("reserve") as connection:
             connection.execute(sa.insert(plan).values(id=plan_id, owner=self._owner.id, prompt_key=key, created_at=now))
-            budgets.reserve(connection, plan_id=plan_id, amounts=amounts, caps=list(caps))
+            budgets.reserve(connection, plan_id=plan_id, need=budgets.Need(amounts, providers or {}), caps=caps)
             connection.execute(running.values(status="running", error=None, updated_at=now))
 
-    def shortfall(self, total_micro_usd: int, caps: Iterable[budgets.Cap]) -> str | None:
-        """Say which cap a plan of this worst case would pass, as it stands now; None when none."""
-        with self._database.read() as connection:
-            return budgets.shortfall(connection, total_micro_usd, list(caps))
-
-    def reserve_fallback(self, plan_id: str, step: Step, amount_micro_usd: int, caps: Iterable[budgets.Cap]) -> None:
-        """Reserve another model's worst case for a step, in place of what no purchase took over.
+    def reserve_again(self, plan_id: str, need: budgets.Need, caps: Collection[budgets.Cap]) -> None:
+        """Reserve anew for steps of an open plan, in place of what no purchase took over: another model is asked.
 
         Raises:
             BudgetExceededError: A cap would be passed; nothing is reserved.
         """
         with self._database.write() as connection:
-            budgets.free_plan(connection, plan_id, step)
-            budgets.reserve(connection, plan_id=plan_id, amounts={step: amount_micro_usd}, caps=list(caps))
+            for step in need.amounts:
+                budgets.free_plan(connection, plan_id, step)
+            budgets.reserve(connection, plan_id=plan_id, need=need, caps=caps)
 
     def close_plan(self, plan_id: str) -> None:
         """End a plan; what it reserved and no purchase took over is free again."""

@@ -98,6 +98,9 @@ class Purchases(Lookups):
 
         Returns:
             A ``Claim`` when it is ours to work on, ``Busy`` when a living owner has it, else the finished row.
+
+        Raises:
+            NotReservedError: The plan has reserved less than the worst case.
         """
         with self._database.write("claim") as connection:
             row = find_row(connection, request.key)
@@ -169,11 +172,8 @@ class Purchases(Lookups):
             self._owner.leave(request.key)
             return Busy()
         add_interest(connection, request, plan_id)
-        if keep and row is not None and row.state is PurchaseState.DONE:
-            # Settled already: what this plan reserved for it is not needed.
-            budgets.free_plan(connection, plan_id, request.step)
-        else:
-            budgets.take_over(connection, plan_id=plan_id, step=request.step, request_key=request.key)
+        found = row.state if keep and row is not None else None
+        budgets.take_over(connection, plan_id, request, worst_micro_usd=estimate_micro_usd, found=found)
         return Claim(
             request_key=request.key,
             fence=fence,

@@ -143,6 +143,8 @@ budget = sa.Table(
     sa.Column("reserved_micro_usd", _Money, nullable=False, default=0),
     sa.Column("spent_micro_usd", _Money, nullable=False, default=0),
     sa.Column("overrun", sa.Boolean, nullable=False, default=False),
+    sa.Column("overrun_by", _Key, comment="request key of the purchase that did so last"),
+    sa.Column("overrun_micro_usd", _Money, comment="by how much bills passed what was reserved, in all"),
     sa.CheckConstraint("reserved_micro_usd >= 0", name="reserved_not_negative"),
     sa.CheckConstraint("spent_micro_usd >= 0", name="spent_not_negative"),
     sa.CheckConstraint("spent_micro_usd + reserved_micro_usd <= cap_micro_usd OR overrun", name="within_cap"),

@@ -38,9 +38,10 @@ def on_made(made: Path, cli: Cli) -> Cli:
 
 
 def _assert_film(told: dict[str, Any], home: Path) -> None:
-    assert set(told) == {"key", "home", "film", "cost_usd", "spent_usd", "degraded", "steps"}
+    assert set(told) == {"key", "home", "film", "cost_usd", "spent_usd", "degraded", "deferred", "steps"}
     assert told["home"] == str(home)
-    assert (told["cost_usd"], told["spent_usd"], told["degraded"]) == ("0", "0", False)
+    assert (told["cost_usd"], told["spent_usd"]) == ("0", "0")
+    assert (told["degraded"], told["deferred"]) == (False, False)
     assert [step["step"] for step in told["steps"]] == _STEPS
     assert all(set(step) == _STEP_FIELDS for step in told["steps"])
     film = told["film"]

@@ -4,6 +4,7 @@ import os
 import socket
 import subprocess
 from collections.abc import Iterator
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +14,14 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 
 from media_assets.catalog import Recovery
+from media_assets.errors import BudgetExceededError
 from media_assets.ledger import open_ledger
 from media_assets.ledger.database import HEAD, Database, ledger_url
-from media_assets.ledger.schema import metadata
+from media_assets.ledger.schema import budget, metadata
 from media_assets.prompt import Step
 from media_assets_tests.children import Child, race, run_children
+from media_assets_tests.ledger.money import DAY, buy, day_cap, open_plan, standing
+from media_assets_tests.ledger.test_budget_races import PROCESSES, ROOM
 from media_assets_tests.making import cheap_prompt, leftovers, some_request
 
 
@@ -146,13 +150,55 @@ def test_of_eight_processes_that_claim_at_once_one_gets_it(url: str, tmp_path: P
     assert sorted(names) == ["Busy"] * 7 + ["Claim"]
 
 
-def test_a_cap_holds_against_eight_processes(url: str, tmp_path: Path) -> None:
+_RACES = "media_assets_tests.ledger.test_budget_races"
+
+
+@pytest.mark.parametrize("which", ["day", "provider"])
+def test_a_cap_accepts_exactly_what_it_pays_for(url: str, tmp_path: Path, which: str) -> None:
     """The guarded UPDATE decides, so it must also decide where writers do not queue."""
-    each = [{"home": str(tmp_path), "together": 8, "times": 5, "url": url}] * 8
+    each = [{"home": str(tmp_path), "which": which, "url": url}] * PROCESSES
 
-    accepted = race("media_assets_tests.ledger.test_budgets:reserve_together", each)
+    assert sum(race(f"{_RACES}:reserve_together", each)) == ROOM
 
-    assert sum(accepted) == 10
+
+def test_what_is_billed_and_given_back_adds_up(url: str, tmp_path: Path) -> None:
+    """As on SQLite: nothing is lost, and nothing is left over."""
+    each = [{"home": str(tmp_path), "number": number, "url": url} for number in range(PROCESSES)]
+
+    billed = sum(one[1] for one in race(f"{_RACES}:buy_together", each))
+
+    with open_ledger(tmp_path, url) as ledger, ledger.database.read() as connection:
+        rows = connection.execute(sa.select(budget)).all()
+    assert billed > 0
+    assert {(row.spent_micro_usd, row.reserved_micro_usd, row.overrun) for row in rows} == {(billed, 0, False)}
+
+
+@pytest.mark.parametrize(
+    "forced",
+    ["reserved_micro_usd = cap_micro_usd + 1", "spent_micro_usd = cap_micro_usd + 1", "reserved_micro_usd = -1"],
+)
+def test_the_table_itself_refuses_to_pass_a_cap(url: str, tmp_path: Path, forced: str) -> None:
+    """The last line of defence, should our arithmetic ever be wrong; an overrun is recorded all the same."""
+    with open_ledger(tmp_path, url) as ledger:
+        open_plan(ledger, "0.50", [day_cap()])
+
+        with pytest.raises(sa.exc.IntegrityError), ledger.database.write() as connection:
+            connection.exec_driver_sql(f"UPDATE budget SET {forced}")  # noqa: S608 - from the list above
+        with ledger.database.write() as connection:
+            connection.exec_driver_sql("UPDATE budget SET spent_micro_usd = cap_micro_usd + 1, overrun = true")
+
+
+def test_an_overrun_is_recorded_and_accepted(url: str, tmp_path: Path) -> None:
+    """Statements that SQLite takes are not always Postgres's."""
+    with open_ledger(tmp_path, url) as ledger:
+        buy(ledger, "0.50", [day_cap()], billed_usd="2")
+
+        with pytest.raises(BudgetExceededError, match="is overrun"):
+            open_plan(ledger, "0.01", [day_cap()])
+        assert [one.overrun for one in ledger.spending.scopes(date(2026, 11, 23))] == ledger.spending.overruns()
+        assert ledger.spending.accept(DAY)
+        assert ledger.spending.reserved([DAY]) == []
+        assert standing(ledger) == {DAY: ("2.00", "0.00", False)}
 
 
 def test_sixteen_processes_that_make_one_film_make_each_step_once(url: str, tmp_path: Path) -> None:

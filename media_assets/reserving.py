@@ -1,0 +1,201 @@
+"""Money for a chain: reserved before anything is sent; waited for where only what others have reserved is in the way.
+
+Who waits holds no place at work, so that other prompts go on. Nobody waits for what no living process will settle.
+"""
+
+import asyncio
+import contextlib
+import secrets
+import time
+from collections.abc import Callable, Collection, Iterator
+from dataclasses import dataclass, field
+from datetime import date
+
+from media_assets.caps import Caps
+from media_assets.errors import BudgetExceededError
+from media_assets.ledger import Ledger
+from media_assets.ledger.budgets import Cap, Need, Shortfall, exceeded
+from media_assets.prompt import Prompt, Step
+from media_assets.threads import in_thread
+
+_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.05, 1.0
+
+
+class Places:
+    """How many chains may be at work at once."""
+
+    def __init__(self, count: int) -> None:
+        self._semaphore = asyncio.Semaphore(count)
+        self._freed = asyncio.Event()
+
+    def are_taken(self) -> bool:
+        """Whether whoever comes now would have to wait."""
+        return self._semaphore.locked()
+
+    async def freed(self) -> None:
+        """Wait until a place has been given back since this was asked last."""
+        await self._freed.wait()
+        self._freed.clear()
+
+    async def _take(self) -> None:
+        await self._semaphore.acquire()
+
+    def _give_back(self) -> None:
+        self._semaphore.release()
+        self._freed.set()
+
+
+class Place:
+    """One chain's place, while it has one."""
+
+    def __init__(self, places: Places) -> None:
+        self._places = places
+        self._is_mine = False
+
+    async def take(self) -> None:
+        """Wait for a place, and take it."""
+        await self._places._take()  # noqa: SLF001 - the two are one
+        self._is_mine = True
+
+    def leave(self) -> None:
+        """Let another chain have it; nothing to do when there is none."""
+        if self._is_mine:
+            self._is_mine = False
+            self._places._give_back()  # noqa: SLF001 - as above
+
+
+Tell = Callable[[Step, str], None]
+"""Called with the step that waits, and why, whenever the reason changes."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reservations:
+    """Reserves for the chains of one studio."""
+
+    ledger: Ledger
+    caps: Caps
+    wait_s: float
+    """Seconds that a chain waits while nothing is settled; 0: it does not wait."""
+    today: Callable[[], date]
+    _waiting: set[str] = field(default_factory=set)
+    """Plans that wait for more: what they hold is settled by nobody meanwhile."""
+
+    def caps_of(self, prompt: Prompt, *, run_id: str, providers: Collection[str]) -> list[Cap]:
+        """Return the caps that would hold for a reservation made now."""
+        return self.caps.of(prompt, run_id=run_id, today=self.today(), providers=providers)
+
+    @contextlib.contextmanager
+    def waiting(self, plan_id: str) -> Iterator[None]:
+        """Note that a plan waits for more money."""
+        self._waiting.add(plan_id)
+        try:
+            yield
+        finally:
+            self._waiting.discard(plan_id)
+
+    def settling(self, scopes: Collection[str]) -> set[str]:
+        """Return those of the scopes under which something will be settled; blocking.
+
+        Where that is not so, what dead processes hold is given back.
+        """
+        found = self.ledger.spending.settling(scopes, besides=self._waiting)
+        if not found.issuperset(scopes):
+            self.ledger.release_dead()
+        return found
+
+    def shortfalls(self, prompt: Prompt, need: Need) -> list[Shortfall]:
+        """Return which caps a plan in a run of its own would pass now; blocking, and writes nothing."""
+        caps = self.caps_of(prompt, run_id="", providers=need.billed_by())
+        return self.ledger.spending.shortfalls(need, caps)
+
+
+class Reserving:
+    """The reservations of one chain's plan."""
+
+    def __init__(self, all_: Reservations, prompt: Prompt, *, run_id: str, place: Place, tell: Tell) -> None:
+        self.plan_id = secrets.token_hex(8)
+        self._all = all_
+        self._prompt = prompt
+        self._run_id = run_id
+        self._place = place
+        self._tell = tell
+        self._is_open = False
+
+    async def open(self, need: Need) -> None:
+        """Open the plan with the worst case of every step reserved, or with nothing. Waits where waiting helps.
+
+        Raises:
+            BudgetExceededError: Caps would be passed; nothing is opened.
+        """
+
+        def write(caps: list[Cap]) -> None:
+            prompt, prompts = self._prompt, self._all.ledger.prompts
+            prompts.open_plan(
+                self.plan_id,
+                prompt.key,
+                amounts=need.amounts,
+                caps=caps,
+                providers=need.providers,
+                digest=prompt.digest,
+            )
+            self._is_open = True
+
+        await self._reserve(need, write)
+
+    async def swap(self, step: Step, provider: str, micro_usd: int) -> None:
+        """Reserve for another model of a step, in place of what no purchase took over. Waits where waiting helps.
+
+        Raises:
+            BudgetExceededError: Caps would be passed; the reservation stays as it was.
+        """
+        need = Need({step: micro_usd}, {step: provider})
+        prompts = self._all.ledger.prompts
+        await self._reserve(need, lambda caps: prompts.reserve_again(self.plan_id, need, caps))
+
+    async def close(self) -> None:
+        """Give back what no purchase took over."""
+        if self._is_open:
+            await in_thread(self._all.ledger.prompts.close_plan, self.plan_id)
+
+    def _caps(self, need: Need) -> list[Cap]:
+        # Asked anew each time: the window is that of the reservation, and a wait may go past midnight.
+        return self._all.caps_of(self._prompt, run_id=self._run_id, providers=need.billed_by())
+
+    async def _reserve(self, need: Need, write: Callable[[list[Cap]], None]) -> None:
+        while True:
+            try:
+                return await in_thread(write, self._caps(need))
+            except BudgetExceededError as error:
+                if not error.may_pass or self._all.wait_s <= 0:
+                    raise
+                scopes = error.scopes
+            self._place.leave()
+            with self._all.waiting(self.plan_id):
+                await self._wait(need, scopes)
+            await self._place.take()
+
+    async def _wait(self, need: Need, scopes: Collection[str]) -> None:
+        """Wait until there may be room, or it is certain that there is none.
+
+        Raises:
+            BudgetExceededError: No living process will settle what is in the way, or none has for too long.
+        """
+        step = next(step for step, amount in need.amounts.items() if amount)
+        told, since, pause_s = "", time.monotonic(), _FIRST_PAUSE_S
+        while True:
+            # Asked before the amounts are, so that what is settled in between is seen in them.
+            hopeful = await in_thread(self._all.settling, scopes)
+            short = await in_thread(self._all.ledger.spending.shortfalls, need, self._caps(need))
+            if not short or not all(one.may_pass for one in short):
+                return
+            error, hopeless = exceeded(short), set(scopes) - hopeful
+            scopes = error.scopes
+            is_new = error.message != told
+            since = time.monotonic() if is_new else since
+            if hopeless & set(scopes) or time.monotonic() - since > self._all.wait_s:
+                raise error
+            if is_new:
+                told = error.message
+                self._tell(step, told)
+            await asyncio.sleep(pause_s)
+            pause_s = min(pause_s * 1.5, _LONGEST_PAUSE_S)
