@@ -105,7 +105,7 @@ class Reservations:
 
     def shortfalls(self, prompt: Prompt, need: Need) -> list[Shortfall]:
         """Return which caps a plan in a run of its own would pass now; blocking, and writes nothing."""
-        caps = self.caps_of(prompt, run_id="", providers=need.billed_by())
+        caps = self.caps_of(prompt, run_id="planned", providers=need.billed_by())
         return self.ledger.spending.shortfalls(need, caps)
 
 

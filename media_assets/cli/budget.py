@@ -69,7 +69,7 @@ class _Budget:
 
 @with_failure_object
 def run_budget(*, day: str | None, json: bool) -> int:
-    """Print the budgets of a day, and of all that is open; return the exit code."""
+    """Print the budgets of a day, of today also those of all that is open or overrun; return the exit code."""
     today = datetime.now(UTC).date()
     wanted = today if day is None else _day(day)
     place = find_place()
@@ -123,7 +123,7 @@ def _found(place: Place, day: date, *, is_today: bool) -> tuple[list[_Budget], l
     if not place.has_ledger():
         return _with_configured([], caps, day), []
     with ledger_of(place) as ledger:
-        rows = ledger.spending.scopes(day)
+        rows = [row for row in ledger.spending.scopes(day) if is_today or row.scope.endswith(f":{day}")]
         budgets = [_budget(row, _cap(row, caps, ledger, day, is_today=is_today)) for row in rows]
         reserved = ledger.spending.reserved([row.scope for row in rows])
     return _with_configured(budgets, caps, day) if is_today else budgets, reserved

@@ -11,7 +11,7 @@ from media_assets.ledger import open_ledger
 from media_assets.ledger.budgets import Cap
 from media_assets.prompt import Step
 from media_assets_tests.cli.running import CHEAP_OPTIONS, Cli, Ended
-from media_assets_tests.ledger.money import buy, micro
+from media_assets_tests.ledger.money import buy, micro, open_plan
 from media_assets_tests.simulated import Market, open_market
 
 PICTURE_USD = "0.003"
@@ -186,9 +186,10 @@ def test_only_what_is_overrun_can_be_accepted(cli: Cli) -> None:
 
 
 def test_another_day_is_told_on_demand(cli: Cli) -> None:
-    """With the caps that held then; today's settings say nothing of it."""
+    """With the caps that held then, and without what is open now; today's settings say nothing of it."""
     with open_ledger(cli.home) as ledger:
         buy(ledger, "0.20", [Cap("day:2026-11-22", micro("3"), "cap")])
+        open_plan(ledger, "0.20", [Cap("prompt:open-now", micro("3"), "cap")])
 
     told = cli("budget", "--day", "2026-11-22", "--json").only()
     empty = cli("budget", "--day", "2026-11-21")
