@@ -32,7 +32,7 @@ from media_assets.media.questions import AskAudio, AskFilm, AskImage, AskVideo, 
 from media_assets.orders import Order, Purchased
 from media_assets.outlays import Outlay, Outlays
 from media_assets.plan import Planner
-from media_assets.pricing import from_micro_usd, to_micro_usd
+from media_assets.pricing import to_micro_usd
 from media_assets.prompt import Prompt, Step
 from media_assets.purchase import Purchasing
 from media_assets.request import GenerationRequest
@@ -158,10 +158,7 @@ class Chain:
             message = f"the step {step} is not there"
             raise OutputLostError(message)
         purchased = Purchased.from_row(row, spent_micro_usd=0, cached=True)
-        return self._result(finished, row.request(), purchased, failed=self._failed_before(standing))
-
-    def _failed_before(self, standing: Standing) -> Outlay:
-        return Outlay(cost_usd=from_micro_usd(standing.failed_micro_usd))
+        return self._result(finished, row.request(), purchased, failed=Outlay.before(standing.failed_micro_usd))
 
     async def _remake(self, standing: Standing, made: Mapping[Step, StepResult]) -> StepResult:
         """Bring back a finished step whose file is lost, under its own request; what was made from it stays valid."""
@@ -177,7 +174,7 @@ class Chain:
         length_s = info.duration_s if info else None
         draft = Draft(spec=spec, request=request, length_s=length_s, size_px=size_px, problems=())
         purchased = await self._buy(draft, made)
-        return self._result(finished, request, purchased, failed=self._failed_before(standing))
+        return self._result(finished, request, purchased, failed=Outlay.before(standing.failed_micro_usd))
 
     async def _route(self, step: Step, made: Mapping[Step, StepResult]) -> StepResult:
         """Try the route's models in order; what moves on to the next is in ``routes.py``."""

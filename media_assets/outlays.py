@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from decimal import Decimal
+from typing import Self
 
 from media_assets.ledger import Ledger
 from media_assets.pricing import from_micro_usd
@@ -16,6 +17,11 @@ class Outlay:
     """What the failed purchases cost when they were bought."""
     spent_usd: Decimal = Decimal(0)
     """What of it this call spent."""
+
+    @classmethod
+    def before(cls, micro_usd: int) -> Self:
+        """Build from what an earlier call has spent."""
+        return cls(cost_usd=from_micro_usd(micro_usd))
 
 
 class Outlays:

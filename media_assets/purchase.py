@@ -14,10 +14,6 @@ import logging
 import secrets
 import shutil
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, field, replace
-from pathlib import Path
-from typing import NoReturn
 
 from media_assets.artifact import ArtifactStore
 from media_assets.catalog import Recovery
@@ -26,19 +22,16 @@ from media_assets.errors import (
     LedgerError,
     MediaAssetsError,
     OutputLostError,
-    PredictionFailedError,
-    ProbeError,
     PurchaseError,
-    UnknownOutcomeError,
 )
+from media_assets.finishing import Finishing, Work
 from media_assets.ledger import Ledger
-from media_assets.ledger.claims import Busy, Claim, Settlement
+from media_assets.ledger.claims import Busy, Claim
 from media_assets.ledger.rows import PurchaseRow, PurchaseState
 from media_assets.orders import Order, Purchased, named, stored_failure
 from media_assets.prediction import Prediction, State
 from media_assets.pricing import to_micro_usd
 from media_assets.providers.transport import Transport
-from media_assets.receiving import received
 from media_assets.submission import Keep, Submission, is_done
 from media_assets.threads import in_thread
 from media_assets.undecided import Undecided, can_be_cleared_up
@@ -48,29 +41,6 @@ _log = logging.getLogger(__name__)
 _FIRST_WAIT_S, _LONGEST_WAIT_S = 0.02, 0.5
 _MOST_SUBMISSIONS = 3
 """Of one call of ours, if each of them proves never to have been accepted."""
-_PROGRESS_EVERY_S = 2.0
-"""How often the fraction done is written to the ledger: often enough for people, rarely enough for the disk."""
-
-
-@dataclass(kw_only=True)
-class _Work:
-    """One piece of work on a claim."""
-
-    token: str
-    scratch: Path
-    started: float = field(default_factory=time.monotonic)
-    notes: tuple[str, ...] = ()
-    """What was done to the inputs."""
-    spent_micro_usd: int = 0
-    is_recorded: bool = False
-    """Whether the file is in the ledger, good or not."""
-
-    def settle(self, order: Order, settlement: Settlement) -> None:
-        """Take note of what was spent, and alarm where it is more than was reserved."""
-        self.spent_micro_usd = settlement.cost_micro_usd
-        for note in order.overrun(settlement):
-            self.notes = (*self.notes, note)
-            _log.warning("purchase %s of %s was %s", order.request.key[:12], order.spec.id, note)
 
 
 class Purchasing:
@@ -80,6 +50,7 @@ class Purchasing:
         self._ledger = ledger
         self._store = store
         self._transport = transport
+        self._finishing = Finishing(ledger, store, transport)
 
     async def buy(self, order: Order) -> Purchased:
         """Return the artifact of a request, bought at most once. **Costs money**, at most ``order.estimate_usd``.
@@ -159,7 +130,7 @@ class Purchasing:
 
     async def _work(self, claim: Claim, order: Order) -> Purchased:
         token = secrets.token_hex(8)
-        work = _Work(token=token, scratch=self._ledger.scratch(token))
+        work = Work(token=token, scratch=self._ledger.scratch(token))
         try:
             work.scratch.mkdir(parents=True)
             if kept := await self._already_there(claim):
@@ -209,7 +180,7 @@ class Purchasing:
     def _undecided(self, claim: Claim, order: Order) -> Undecided:
         return Undecided(claim=claim, order=order, ledger=self._ledger, transport=self._transport)
 
-    async def _submit_until_clear(self, claim: Claim, order: Order, work: _Work) -> Purchased:
+    async def _submit_until_clear(self, claim: Claim, order: Order, work: Work) -> Purchased:
         """Submit; if its reply is lost, find out what came of it before anything else is done."""
         for _ in range(_MOST_SUBMISSIONS - 1):
             try:
@@ -229,52 +200,18 @@ class Purchasing:
         row = await in_thread(self._ledger.purchases.get, claim.request_key)
         return row is not None and row.state is PurchaseState.UNKNOWN and row.prediction_id is None
 
-    async def _resume(self, claim: Claim, order: Order, known: Prediction, work: _Work) -> Purchased:
+    async def _resume(self, claim: Claim, order: Order, known: Prediction, work: Work) -> Purchased:
         """Go on with a prediction that was submitted before: nothing is sent that could cost money."""
         if self._transport.can_ask(order.request.provider, known):
-            prediction = await self._follow(claim, order, known, work, settled=claim.found is PurchaseState.DONE)
+            settled = claim.found is PurchaseState.DONE
+            prediction = await self._finishing.follow(claim, order, known, work, settled=settled)
         else:
-            prediction = await self._from_spool(claim, order, known, work)
-        await self._store_output(claim, order, prediction, work)
-        await in_thread(self._drop_reply, claim)
+            prediction = await self._finishing.from_spool(claim, order, known, work)
+        await self._finishing.store_output(claim, order, prediction, work)
+        await in_thread(self._finishing.drop_reply, claim)
         return await self._finished(claim, order, work)
 
-    def _drop_reply(self, claim: Claim) -> None:
-        """Remove the raw reply that a process which died has left."""
-        attempt = self._ledger.purchases.last_attempt(claim.request_key)
-        if attempt is not None and self._transport.spool is not None:
-            self._transport.spool.drop(attempt.token)
-
-    async def _from_spool(self, claim: Claim, order: Order, known: Prediction, work: _Work) -> Prediction:
-        """Return what came with the reply to the submission and was not brought to its end."""
-        attempt = await in_thread(self._ledger.purchases.last_attempt, claim.request_key)
-        read = None
-        if attempt is not None:
-            read = await in_thread(self._transport.read_spooled, order.request, attempt.token)
-        if read is None:
-            await self._refuse_unanswerable(claim, known)
-        settlement = order.settlement(read, last_word=True)
-        if claim.found is not PurchaseState.DONE:
-            if not is_done(read):
-                await self._record_end(claim, read, settlement, work)
-            await in_thread(self._ledger.purchases.write_done, claim, known, settlement)
-            work.spent_micro_usd = settlement.cost_micro_usd
-        return replace(read, id=known.id)
-
-    async def _refuse_unanswerable(self, claim: Claim, known: Prediction) -> NoReturn:
-        """Record that nothing can be had of a prediction any more: its one reply was not brought to its end."""
-        purchases = self._ledger.purchases
-        if claim.found is PurchaseState.DONE:
-            message = "the provider answered once, and the work ended before the file was stored: it is paid and lost."
-            lost = OutputLostError(message, prediction_id=known.id)
-            await in_thread(purchases.write_lost, claim, lost)
-            raise lost
-        message = "the provider answered once, and the work ended before that was recorded: it may be billed."
-        unknown = UnknownOutcomeError(message, prediction_id=known.id)
-        await in_thread(purchases.write_unknown, claim, unknown)
-        raise unknown
-
-    async def _submit_and_store(self, claim: Claim, order: Order, work: _Work) -> Purchased:
+    async def _submit_and_store(self, claim: Claim, order: Order, work: Work) -> Purchased:
         submission = self._submission(claim, order)
         references, work.notes = await submission.prepare(work.scratch)
         async with contextlib.AsyncExitStack() as stack:
@@ -285,21 +222,21 @@ class Purchasing:
                 raise
             work.started = time.monotonic()
             keep = None if order.spec.recovery is Recovery.FREE else self._keep(claim, order, work)
-            prediction = await submission.submit(work.scratch, references, self._teller(claim, order), keep)
+            prediction = await submission.submit(work.scratch, references, self._finishing.teller(claim, order), keep)
             if is_done(prediction):
                 work.settle(order, order.settlement(prediction))
             else:
-                prediction = await self._follow(claim, order, prediction, work, settled=False)
+                prediction = await self._finishing.follow(claim, order, prediction, work, settled=False)
         try:
             if not work.is_recorded:
-                await self._store_output(claim, order, prediction, work)
+                await self._finishing.store_output(claim, order, prediction, work)
         except (asyncio.CancelledError, MediaAssetsError) as error:
             if not work.is_recorded:
                 await submission.fail_free(error)
             raise
         return await self._finished(claim, order, work)
 
-    def _keep(self, claim: Claim, order: Order, work: _Work) -> Keep:
+    def _keep(self, claim: Claim, order: Order, work: Work) -> Keep:
         async def keep(prediction: Prediction) -> None:
             """Bring to its end what came with the reply to the submission, and cannot be had again."""
             if self._transport.can_ask(order.request.provider, prediction):
@@ -307,114 +244,15 @@ class Purchasing:
             if not is_done(prediction):
                 settlement = order.settlement(prediction, last_word=True)
                 work.settle(order, settlement)
-                await self._record_end(claim, prediction, settlement, work)
-            await self._store_output(claim, order, prediction, work)
+                await self._finishing.record_end(claim, prediction, settlement, work)
+            await self._finishing.store_output(claim, order, prediction, work)
 
         return keep
 
-    async def _follow(self, claim: Claim, order: Order, known: Prediction, work: _Work, *, settled: bool) -> Prediction:
-        """Wait for a prediction to succeed, and settle what it cost. Canceling leaves it running: a rerun goes on."""
-
-        async def changed(prediction: Prediction) -> None:
-            await in_thread(self._ledger.purchases.write_remote, claim, prediction)
-
-        try:
-            prediction = await self._transport.follow(
-                known, order.spec, tell=self._teller(claim, order), on_change=changed
-            )
-        except UnknownOutcomeError as error:
-            if settled:
-                message = (
-                    f"{order.request.provider} no longer knows prediction {known.id}: its output is paid and lost."
-                )
-                lost = OutputLostError(message, prediction_id=known.id)
-                await in_thread(self._ledger.purchases.write_lost, claim, lost)
-                raise lost from error
-            await in_thread(self._ledger.purchases.write_unknown, claim, error)
-            raise
-        except PurchaseError as error:
-            await in_thread(self._ledger.purchases.write_trouble, claim, error)
-            raise
-        settlement = None if settled else order.settlement(prediction)
-        if settlement is not None:
-            work.settle(order, settlement)
-        if not is_done(prediction):
-            await self._record_end(claim, prediction, settlement, work)
-        if settlement is not None:
-            await in_thread(self._ledger.purchases.write_done, claim, prediction, settlement)
-        return prediction
-
-    async def _record_end(
-        self, claim: Claim, prediction: Prediction, settlement: Settlement | None, work: _Work
-    ) -> NoReturn:
-        """Record that a prediction ended without an output, and raise why."""
-        message = (
-            f"prediction {prediction.id} ended as {prediction.remote_state or prediction.state} without an output."
-        )
-        error = prediction.failure or PredictionFailedError(message)
-        error.prediction_id = prediction.id
-        purchases = self._ledger.purchases
-        if isinstance(error, OutputLostError):
-            await in_thread(purchases.write_lost, claim, error, settlement)
-            raise error
-        # Settled before means that it had succeeded.
-        is_paid = settlement is None or settlement.cost_micro_usd > 0
-        error.billed = Billed.YES if is_paid else Billed.NO
-        duration_s = time.monotonic() - work.started
-        await in_thread(
-            purchases.write_failed, claim, None, error, outcome="failed", settlement=settlement, duration_s=duration_s
-        )
-        raise error
-
-    async def _finished(self, claim: Claim, order: Order, work: _Work) -> Purchased:
+    async def _finished(self, claim: Claim, order: Order, work: Work) -> Purchased:
         row = await in_thread(self._ledger.purchases.get, claim.request_key)
         if row is None:
             message = f"purchase {claim.request_key[:12]} vanished from the ledger"
             raise OutputLostError(message)
         _log.info("bought %s from %s", claim.request_key[:12], order.spec.id)
         return Purchased.from_row(row, spent_micro_usd=work.spent_micro_usd, cached=False)
-
-    async def _store_output(self, claim: Claim, order: Order, prediction: Prediction, work: _Work) -> None:
-        """Download what was made, look at it, keep it."""
-        purchases = self._ledger.purchases
-        try:
-            path, info, failed = await received(self._transport, order, prediction, work.scratch)
-        except OutputLostError as error:
-            error.prediction_id = prediction.id
-            await in_thread(purchases.write_lost, claim, error)
-            raise
-        except PurchaseError as error:
-            error.prediction_id = prediction.id
-            await in_thread(purchases.write_trouble, claim, error)
-            raise
-        except ProbeError as error:
-            if error.billed is Billed.YES:
-                await in_thread(purchases.write_failed, claim, None, error, outcome="failed")
-            raise
-        if failed is not None and order.spec.recovery is not Recovery.FREE:
-            failed.billed = Billed.YES
-        made = await in_thread(self._store.put, path, info, owner=self._ledger.owner.id, token=work.token)
-        await in_thread(
-            purchases.write_stored,
-            claim,
-            made,
-            notes=(*work.notes, *prediction.notes),
-            duration_s=time.monotonic() - work.started,
-            failed=failed,
-        )
-        work.is_recorded = True
-        if failed is not None:
-            raise failed
-
-    def _teller(self, claim: Claim, order: Order) -> Callable[[float], None]:
-        written = time.monotonic()
-
-        def tell(fraction: float) -> None:
-            nonlocal written
-            order.tell(fraction)
-            if time.monotonic() - written >= _PROGRESS_EVERY_S:
-                written = time.monotonic()
-                with contextlib.suppress(LedgerError):  # a note for people must not end the work
-                    self._ledger.purchases.write_progress(claim, fraction)
-
-        return tell

@@ -66,6 +66,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("providers",),
     ("orders",),
     ("submission", "receiving", "undecided"),
+    ("finishing",),
     ("purchase",),
     ("outlays", "routes", "standing", "steps"),
     ("film",),

@@ -14,13 +14,12 @@ of the calls is in ``media_assets/purchase.py``.
 import contextlib
 import json
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, overload
 
 import sqlalchemy as sa
 
 from media_assets.artifact import Artifact
-from media_assets.catalog import Recovery
 from media_assets.crash_points import crash_point
 from media_assets.errors import (
     Billed,
@@ -32,154 +31,30 @@ from media_assets.errors import (
 )
 from media_assets.ledger import budgets
 from media_assets.ledger.admission import Limits, Wait, admit, block
-from media_assets.ledger.claims import Busy, Claim, PredictionTakenError, Settlement, ended_by, going_on, known_of
+from media_assets.ledger.claiming import Claiming
+from media_assets.ledger.claims import Claim, PredictionTakenError, Settlement, ended_by, going_on, known_of
 from media_assets.ledger.clock import mark, utc_now
-from media_assets.ledger.database import Database
-from media_assets.ledger.lookups import Lookups
-from media_assets.ledger.ownership import Owner
 from media_assets.ledger.rows import (
-    NOBODY,
-    UNFINISHED,
-    PurchaseRow,
     PurchaseState,
     add_artifact,
-    add_interest,
     close_attempt,
     close_interest,
     cost_so_far,
     error_json,
     failed_before,
-    find_row,
     has_failed,
     has_output,
     id_in,
-    insert_purchase,
     is_taken,
-    may_have_passed,
-    raise_fence,
     reserved_rows,
     set_output,
 )
 from media_assets.ledger.schema import attempt, purchase
 from media_assets.prediction import Prediction
-from media_assets.request import GenerationRequest
 
 
-class Purchases(Lookups):
+class Purchases(Claiming):
     """The purchase table and what hangs on it."""
-
-    def __init__(self, database: Database, owner: Owner) -> None:
-        super().__init__(database)
-        self._owner = owner
-
-    def claim(
-        self,
-        request: GenerationRequest,
-        *,
-        recovery: Recovery,
-        prompt_key: str,
-        plan_id: str,
-        estimate_micro_usd: int,
-        retry_failed: bool = False,
-        remake: bool = False,
-        clears_up: Callable[[PurchaseRow], bool] = lambda _row: False,
-    ) -> Claim | Busy | PurchaseRow:
-        """Find the purchase, or take it for this process.
-
-        Args:
-            request: What is wanted.
-            recovery: What may be done about an interrupted submission.
-            prompt_key: Who asks.
-            plan_id: The plan whose reservation for the step is taken over.
-            estimate_micro_usd: The worst case.
-            retry_failed: Whether a purchase that failed for good may be tried again.
-            remake: Whether a free purchase that succeeded is to be made again, because its file is lost.
-            clears_up: Whether something can be done to learn what came of a purchase of unknown outcome.
-
-        Returns:
-            A ``Claim`` when it is ours to work on, ``Busy`` when a living owner has it, else the finished row.
-
-        Raises:
-            NotReservedError: The plan has reserved less than the worst case.
-        """
-        with self._database.write("claim") as connection:
-            row = find_row(connection, request.key)
-            unclear = row is not None and row.state is PurchaseState.UNKNOWN and clears_up(row)
-            if row is not None and not (
-                self._is_free(row) if unclear else self._may_take(row, retry_failed=retry_failed, remake=remake)
-            ):
-                return Busy() if unclear or row.state.is_open else row
-            if not self._owner.enter(request.key):
-                return Busy()
-            try:
-                return self._take(
-                    connection,
-                    request,
-                    row,
-                    recovery=recovery,
-                    prompt_key=prompt_key,
-                    plan_id=plan_id,
-                    estimate_micro_usd=estimate_micro_usd,
-                )
-            except BaseException:
-                self._owner.leave(request.key)
-                raise
-
-    def _is_free(self, row: PurchaseRow) -> bool:
-        """Whether nobody alive works on it."""
-        if row.owner == self._owner.id:
-            return not self._owner.holds(row.request_key)
-        return not self._owner.is_alive(row.owner)
-
-    def _may_take(self, row: PurchaseRow, *, retry_failed: bool, remake: bool) -> bool:
-        if row.state.is_open:
-            return self._is_free(row)
-        free = row.recovery is Recovery.FREE
-        if row.state is PurchaseState.SUCCEEDED:
-            return remake and free
-        if row.state is PurchaseState.CANCELED or free:
-            return True
-        if row.state is PurchaseState.FAILED_FREE:
-            return retry_failed or may_have_passed(row)
-        return row.state is PurchaseState.FAILED_PAID and retry_failed
-
-    def _take(
-        self,
-        connection: sa.Connection,
-        request: GenerationRequest,
-        row: PurchaseRow | None,
-        *,
-        recovery: Recovery,
-        prompt_key: str,
-        plan_id: str,
-        estimate_micro_usd: int,
-    ) -> Claim | Busy:
-        now = utc_now()
-        keep = row is not None and row.state in UNFINISHED and recovery is not Recovery.FREE
-        values: dict[str, Any] = {"owner": self._owner.id, "updated_at": now}
-        if not keep:
-            values |= {"state": PurchaseState.RESERVED, "progress": None}
-            values |= {"prediction_id": None, "urls": None, "remote_state": None}
-            if row is not None and not has_failed(row.state):
-                values["error"] = None
-        if row is None:
-            first = {"prompt_key": prompt_key, "recovery": recovery, "estimate_micro_usd": estimate_micro_usd}
-            fence: int | None = insert_purchase(connection, request, {**values, **first, "created_at": now})
-        else:
-            fence = raise_fence(connection, row, values)
-        if fence is None:
-            # Taken since we looked.
-            self._owner.leave(request.key)
-            return Busy()
-        add_interest(connection, request, plan_id)
-        found = row.state if keep and row is not None else None
-        budgets.take_over(connection, plan_id, request, worst_micro_usd=estimate_micro_usd, found=found)
-        return Claim(
-            request_key=request.key,
-            fence=fence,
-            found=row.state if row else None,
-            row=row if keep else None,
-        )
 
     @overload
     def write_intent(self, claim: Claim) -> str: ...
@@ -385,35 +260,3 @@ class Purchases(Lookups):
             self._change(connection, claim, {"state": PurchaseState.SUCCEEDED, "progress": 1.0})
             budgets.settle(connection, request_key=claim.request_key, cost_micro_usd=0)
             close_interest(connection, claim.request_key)
-
-    def hand_over(self, claim: Claim) -> None:
-        """Give up a purchase that was not brought to its end: whoever asks next goes on with it, in any process.
-
-        Without this, others would wait for it for as long as this process lives.
-        """
-        mine = (purchase.c.request_key == claim.request_key) & (purchase.c.fence == claim.fence)
-        with self._database.write() as connection:
-            unfinished = mine & purchase.c.state.in_(UNFINISHED)
-            connection.execute(sa.update(purchase).where(unfinished).values(owner=NOBODY))
-
-    def leave(self, claim: Claim) -> None:
-        """Let go of the claim in this process; the row says how far it came."""
-        self._owner.leave(claim.request_key)
-
-    def _change(
-        self,
-        connection: sa.Connection,
-        claim: Claim,
-        values: dict[str, Any],
-        returning: sa.ColumnElement[Any] = purchase.c.fence,
-    ) -> Any:
-        result = connection.execute(
-            sa.update(purchase)
-            .where(purchase.c.request_key == claim.request_key, purchase.c.fence == claim.fence)
-            .values(updated_at=utc_now(), **values)
-            .returning(returning)
-        ).scalar_one_or_none()
-        if result is None:
-            message = "another process took this purchase over; run again to use what it makes."
-            raise PurchaseLostError(message, request_key=claim.request_key)
-        return result

@@ -339,9 +339,8 @@ class Adapter(ABC):
             request: What it became of.
             prediction_id: The provider's id, as its site shows it.
         """
-        del request
-        known = Prediction(id=prediction_id, state=State.UNKNOWN)
-        return known if not self.answers_once and prediction_id else None
+        known = self.where_to_ask(Prediction(id=prediction_id, state=State.UNKNOWN), request)
+        return known if prediction_id and self.status_call(known) is not None else None
 
     def bill_call(
         self, *, since: datetime, until: datetime, page: str | None, endpoints: Sequence[str] = ()

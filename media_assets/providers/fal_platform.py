@@ -28,7 +28,6 @@ from media_assets.providers.list_reading import (
 from media_assets.providers.listing import BillLine, BillPage, Listed, ListedPage
 from media_assets.providers.polled import quantities, quantity_of
 from media_assets.providers.refusals import text_of
-from media_assets.request import GenerationRequest
 
 _PAGE = 100
 """The most that the list gives at once."""
@@ -121,14 +120,6 @@ class FalPlatform(FalErrors):
         if isinstance(entries, list):
             return entries
         raise self.unexpected(asked, f"its {name} are {type(entries).__name__}, not a list", None)
-
-    def known(self, request: GenerationRequest, prediction_id: str) -> Prediction | None:
-        """Return a request by its id, as one to ask about."""
-        try:
-            urls = queue_urls(self.platform_urls()[1], request.endpoint, prediction_id)
-        except UnreadableEntryError:
-            return None
-        return Prediction(id=prediction_id, state=State.UNKNOWN, urls=urls)
 
     def _listed(self, entry: Mapping[str, Any]) -> Listed:
         found, endpoint = wanted_text(entry, "request_id"), wanted_text(entry, "endpoint_id")

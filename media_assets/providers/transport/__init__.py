@@ -22,6 +22,7 @@ from media_assets.errors import (
     ProviderUnavailableError,
     PurchaseError,
     RateLimitedError,
+    RequestRejectedError,
     StorageError,
     UnexpectedResponseError,
 )
@@ -41,7 +42,7 @@ from media_assets.providers.transport.lists import Ask, again, read_bill, read_l
 from media_assets.providers.transport.local_call import run_local_call
 from media_assets.providers.transport.options import TransportOptions
 from media_assets.providers.transport.places import Places
-from media_assets.providers.transport.replies import read_refused, read_submitted, too_large, unanswered, unknown
+from media_assets.providers.transport.replies import read_refused, read_submit_reply, too_large, unanswered, unknown
 from media_assets.providers.transport.spool import Spool
 from media_assets.providers.transport.wire import (
     ExchangeLimits,
@@ -54,9 +55,6 @@ from media_assets.request import GenerationRequest
 from media_assets.threads import in_thread
 
 __all__ = ["Transport", "TransportOptions", "open_transport"]
-
-REFUSED = frozenset({400, 401, 402, 403, 404, 413, 415, 422, 429})
-"""Statuses of a submit that say: not accepted. Every other one leaves open whether work began, 503 included."""
 
 _FORBIDDEN = 403
 _READ_DEADLINE_S = 30.0
@@ -209,7 +207,7 @@ class Transport:
             raise unknown(adapter, str(error)) from error
         if self.spool is not None and token:
             await in_thread(self.spool.write, token, reply)
-        return self._read_submit_reply(adapter, request, reply)
+        return self._read(adapter, request, reply)
 
     def read_spooled(self, request: GenerationRequest, token: str) -> Prediction | None:
         """Return what a spooled reply to a submission says; None where there is none. Blocking, and free.
@@ -218,19 +216,14 @@ class Transport:
             PurchaseError: As :meth:`submit`, of which this is the second half.
         """
         reply = self.spool.read(token) if self.spool is not None else None
-        return None if reply is None else self._read_submit_reply(self.adapter(request.provider), request, reply)
+        return None if reply is None else self._read(self.adapter(request.provider), request, reply)
 
-    def _read_submit_reply(self, adapter: Adapter, request: GenerationRequest, reply: HttpReply) -> Prediction:
-        if reply.is_success:
-            return read_submitted(adapter, reply, request)
-        if reply.status not in REFUSED:
-            undecided = unknown(adapter, f"it answered with status {reply.status}")
-            undecided.http_status = reply.status
-            raise undecided
-        refusal = read_refused(adapter, reply, Asked.SUBMIT, None)
-        refusal.billed = Billed.NO
-        self._close_to(adapter, refusal)
-        raise refusal
+    def _read(self, adapter: Adapter, request: GenerationRequest, reply: HttpReply) -> Prediction:
+        try:
+            return read_submit_reply(adapter, reply, request)
+        except RequestRejectedError as refusal:
+            self._close_to(adapter, refusal)
+            raise
 
     def _close_to(self, adapter: Adapter, refusal: PurchaseError) -> None:
         """Ask a provider no more for a while, where every further purchase would be refused alike.

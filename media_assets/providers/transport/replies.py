@@ -35,6 +35,27 @@ def unanswered(adapter: Adapter, error: Exception, known: Prediction | None) -> 
     )
 
 
+REFUSED = frozenset({400, 401, 402, 403, 404, 413, 415, 422, 429})
+"""Statuses of a submit that say: not accepted. Every other one leaves open whether work began, 503 included."""
+
+
+def read_submit_reply(adapter: Adapter, reply: HttpReply, request: GenerationRequest) -> Prediction:
+    """Return the prediction that a reply to a submit tells of.
+
+    Raises:
+        PurchaseError: It was refused, or nobody knows; ``billed`` says which.
+    """
+    if reply.is_success:
+        return read_submitted(adapter, reply, request)
+    if reply.status not in REFUSED:
+        undecided = unknown(adapter, f"it answered with status {reply.status}")
+        undecided.http_status = reply.status
+        raise undecided
+    refusal = read_refused(adapter, reply, Asked.SUBMIT, None)
+    refusal.billed = Billed.NO
+    raise refusal
+
+
 def read_submitted(adapter: Adapter, reply: HttpReply, request: GenerationRequest) -> Prediction:
     """Return the prediction that a 2xx to a submit tells of."""
     try:
