@@ -136,7 +136,7 @@ class Purchasing:
             if kept := await self._already_there(claim):
                 return kept
             known = claim.prediction
-            if known is None and self._is_undecided(claim, order):
+            if self._is_undecided(claim, order) and not self._can_ask(claim.row, order):
                 known = await self._undecided(claim, order).clear_up()
             if known is not None:
                 return await self._resume(claim, order, known, work)
@@ -166,10 +166,14 @@ class Purchasing:
 
     def _can_clear_up(self, row: PurchaseRow, order: Order) -> bool:
         """Whether asking again may tell what came of a purchase of unknown outcome; that is free."""
-        if row.prediction_id is not None:
-            known = Prediction(id=row.prediction_id, state=State.UNKNOWN, urls=row.urls)
-            return self._transport.can_ask(order.request.provider, known)
-        return can_be_cleared_up(self._transport, order)
+        return self._can_ask(row, order) or can_be_cleared_up(self._transport, order)
+
+    def _can_ask(self, row: PurchaseRow | None, order: Order) -> bool:
+        """Whether a purchase has a prediction that its provider can be asked about."""
+        if row is None or row.prediction_id is None:
+            return False
+        known = Prediction(id=row.prediction_id, state=State.UNKNOWN, urls=row.urls)
+        return self._transport.can_ask(order.request.provider, known)
 
     def _is_undecided(self, claim: Claim, order: Order) -> bool:
         """Whether a paid submission was perhaps sent: it is never sent again on a guess."""
@@ -198,7 +202,7 @@ class Purchasing:
         if error.billed is not Billed.UNKNOWN or not can_be_cleared_up(self._transport, order):
             return False
         row = await in_thread(self._ledger.purchases.get, claim.request_key)
-        return row is not None and row.state is PurchaseState.UNKNOWN and row.prediction_id is None
+        return row is not None and row.state is PurchaseState.UNKNOWN and not self._can_ask(row, order)
 
     async def _resume(self, claim: Claim, order: Order, known: Prediction, work: Work) -> Purchased:
         """Go on with a prediction that was submitted before: nothing is sent that could cost money."""

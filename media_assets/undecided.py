@@ -74,9 +74,10 @@ class Undecided:
         attempt = await in_thread(self.ledger.purchases.last_attempt, self.claim.request_key)
         if attempt is None:
             await self._give_up("there is no record of the submission.", None)
-        if (read := await self._spooled(attempt)) is not None:
-            return read
-        if attempt.outcome in {"refused", "unsent"}:
+        try:
+            if (read := await self._spooled(attempt)) is not None:
+                return read
+        except RateLimitedError:
             return None
         if not can_be_cleared_up(self.transport, self.order):
             reason = (
@@ -91,7 +92,7 @@ class Undecided:
         try:
             read = await in_thread(self.transport.read_spooled, self.order.request, attempt.token)
         except RateLimitedError as error:
-            await in_thread(self.ledger.purchases.write_put_back, self.claim, attempt.token, error, block_s=0.0)
+            await self._put_back(attempt, error)
             raise
         except PurchaseError as error:
             if error.billed is not Billed.NO:
@@ -112,16 +113,19 @@ class Undecided:
         while True:
             left_s, _ = self._left_s(attempt)
             await self._wait(attempt, left_s)
+            # Reckoned before the list is read: what it does not show later says nothing of earlier.
+            _, proof_left_s = self._left_s(attempt)
             listing = await self._listing(attempt)
             candidates = await self._candidates(listing)
             if candidates:
                 return await self._only(attempt, candidates)
-            _, proof_left_s = self._left_s(attempt)
             if not listing.complete:
                 reason = f"{self.order.request.provider}'s list could not be read to its end."
                 await self._give_up(reason, attempt)
             if proof_left_s <= 0:
-                await self._put_back(attempt)
+                provider = self.order.request.provider
+                message = f"{provider}'s list shows that the submission never arrived; it is sent again."
+                await self._put_back(attempt, ProviderUnavailableError(message, provider=provider))
                 return None
             await self._wait(attempt, proof_left_s, longest_s=self.transport.options.settle_lag_s)
 
@@ -180,10 +184,9 @@ class Undecided:
         await self._adopt(attempt, prediction)
         return prediction
 
-    async def _put_back(self, attempt: Attempt) -> None:
-        message = f"{self.order.request.provider}'s list shows that the submission never arrived; it is sent again."
-        unsent = ProviderUnavailableError(message, provider=self.order.request.provider)
-        await in_thread(self.ledger.purchases.write_put_back, self.claim, attempt.token, unsent, block_s=0.0)
+    async def _put_back(self, attempt: Attempt, error: PurchaseError) -> None:
+        """Record that the submission was provably not accepted."""
+        await in_thread(self.ledger.purchases.write_put_back, self.claim, attempt.token, error, block_s=0.0)
         crash_point("cleared")
 
     async def _give_up(self, reason: str, attempt: Attempt | None) -> NoReturn:

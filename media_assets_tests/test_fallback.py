@@ -169,46 +169,6 @@ def test_a_paid_model_does_not_follow_an_unknown_outcome(market: Market, fault: 
     assert purchases(market.home)[Step.IMAGE].state is PurchaseState.UNKNOWN
 
 
-@pytest.mark.parametrize("waits", [False, True])
-@pytest.mark.parametrize("fault", ["exec_and_drop", "exec_and_500", "2xx_garbage"])
-def test_what_a_lost_reply_was_of_is_found_and_becomes_the_film(market: Market, fault: str, *, waits: bool) -> None:
-    """The provider has it, and its list shows it: by the same run if it waits, else by the next, and paid once."""
-    market.set_faults({"provider": "replicate", "call": "submit", "fault": fault})
-    film = _attempt(market, _picture(FIRST, SECOND), options=MakeOptions(waits=waits))
-    if not waits:
-        film = _attempt(market, _picture(FIRST, SECOND))
-
-    assert film.error is None
-    assert film.steps[Step.IMAGE].model == FIRST
-    assert market.posts() == 1
-    _assert_honest(market, film)
-
-
-@pytest.mark.parametrize("fault", ["noexec_500", "refuse_connect"])
-def test_what_never_arrived_is_sent_again_once_that_is_proved(market: Market, fault: str) -> None:
-    """Replicate's list shows what waits and runs: what is not in it after a while never came."""
-    market.set_faults({"provider": "replicate", "call": "submit", "fault": fault, "times": 1})
-
-    film = _attempt(market, _picture(FIRST, SECOND))
-
-    assert film.steps[Step.IMAGE].model == FIRST
-    assert (market.posts(), len(market.accepted())) == (2, 1)
-    _assert_honest(market, film)
-
-
-def test_a_list_that_is_believed_too_early_pays_twice(market: Market) -> None:
-    """The control: with a lag below the provider's own, silence is no proof, and the bill shows two."""
-    market.set_faults(
-        {"provider": "replicate", "call": "submit", "fault": "exec_and_drop", "times": 1},
-        {"provider": "replicate", "call": "list", "fault": "list_lag", "seconds": 60},
-    )
-
-    film = _attempt(market, _picture(FIRST), settle_lag_s=0.0)
-
-    assert film.error is None
-    assert len(market.accepted()) == 2
-
-
 def test_a_free_model_follows_an_unknown_outcome(market: Market) -> None:
     """The film is finished openly degraded, and the purchase stays listed until somebody resolves it."""
     market.set_faults({"provider": "replicate", "fault": "exec_and_drop"})

@@ -101,6 +101,13 @@ Only = Annotated[
     typer.Option(metavar="STEP", help="Make this step (image, video, audio, merged) and what it needs. Repeatable."),
 ]
 Upgrade = Annotated[bool, typer.Option("--upgrade", help="Make again what a stand-in made.")]
+Out = Annotated[
+    str | None,
+    typer.Option(
+        metavar="FILE",
+        help="Where the film goes (one prompt only), or a folder. Otherwise films/KEY.mp4 in the home.",
+    ),
+]
 NoWait = Annotated[
     bool,
     typer.Option(
@@ -164,13 +171,7 @@ def generate(
         bool,
         typer.Option("--retry-failed", help="Try again what failed for good, which may cost money again."),
     ] = False,
-    out: Annotated[
-        str | None,
-        typer.Option(
-            metavar="FILE",
-            help="Where the film goes (one prompt only), or a folder. Otherwise films/KEY.mp4 in the home.",
-        ),
-    ] = None,
+    out: Out = None,
     no_wait: NoWait = False,
     json: Json = False,
 ) -> None:

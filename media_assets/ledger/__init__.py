@@ -1,6 +1,6 @@
 """The ledger: what was asked for, planned, bought and made. It is the truth; Dagster's event log is a report.
 
-Open it with :func:`open_ledger`. The protocol's writes are in ``claiming.py`` and ``purchases.py``, who may make them in
+Open it with :func:`open_ledger`. The protocol's writes are in ``claiming.py`` and ``purchases.py``, who is alive in
 ``ownership.py``, the tables in ``schema.py``.
 """
 

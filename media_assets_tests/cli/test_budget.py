@@ -128,7 +128,8 @@ def test_the_plan_has_a_problem_for_each_cap(cli: Cli, market: Market, tmp_path:
 def test_what_holds_money_is_told_by_prompt_step_and_purchase(cli: Cli, market: Market, tmp_path: Path) -> None:
     """A lost reply holds its worst case; the table says whom to ask."""
     market.set_faults({"provider": "fal", "call": "submit", "fault": "exec_and_drop"})
-    lost = _shop(cli, market, "generate", _pictures(tmp_path / "one.jsonl", 1), "--only", "image", "--json")
+    file = _pictures(tmp_path / "one.jsonl", 1)
+    lost = _shop(cli, market, "generate", file, "--only", "image", "--no-wait", "--json")
 
     told = cli("budget", "--json").only()
     shown = cli("budget")

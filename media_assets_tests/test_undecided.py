@@ -1,0 +1,159 @@
+"""What became of a lost reply: found, proved never to have arrived, or a person's to decide; nothing is guessed."""
+
+import asyncio
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from media_assets.errors import UnknownOutcomeError
+from media_assets.film import Film
+from media_assets.ledger.rows import PurchaseState
+from media_assets.prompt import Prompt, Step
+from media_assets.studio import Event, MakeOptions
+from media_assets_tests.making import purchases, reserved_micro_usd
+from media_assets_tests.simulated import Market, open_market, paid_prompt
+
+LOST = {"call": "submit", "fault": "exec_and_drop"}
+
+
+@pytest.fixture
+def market(tmp_path: Path) -> Iterator[Market]:
+    with open_market(tmp_path / "home") as market:
+        yield market
+
+
+def _picture(model: str = "replicate:sdxl", **changes: Any) -> Any:
+    routes = {"image": [model], "audio": ["local:silence"]}
+    return paid_prompt(routes=routes, clip_s=1.0, params={"video": {"fps": 2}}, **changes)
+
+
+def _image_alone(market: Market, prompt: Any, on_event: Any = None, **settings: Any) -> Any:
+    with market.studio(**settings) as studio:
+        listen = on_event or (lambda _event: None)
+        return asyncio.run(studio.attempt(prompt, wanted={Step.IMAGE}, on_event=listen))
+
+
+@pytest.mark.parametrize("model", ["replicate:sdxl", "fal:flux-schnell"])
+def test_what_is_found_is_fetched_and_paid_once(market: Market, model: str) -> None:
+    """While it is looked for, people are told what is waited for."""
+    market.set_faults({**LOST, "times": 1})
+    told: list[Event] = []
+
+    film = _image_alone(market, _picture(model), told.append, settle_lag_s=0.3)
+
+    assert film.error is None
+    assert (market.posts(), film.cost_usd) == (1, market.bill_usd())
+    waits = [event.note for event in told if event.what == "waiting"]
+    assert waits
+    assert "list tells what came of a submission without a reply" in waits[0]
+
+
+def test_two_that_fit_are_a_persons_choice(market: Market) -> None:
+    """The same input was submitted twice, once by somebody else: which one is ours, nobody can say."""
+    market.set_faults()
+    _image_alone(market, _picture(seed=5))
+    (market.home / "ledger.db").rename(market.home / "gone.db")
+    market.set_faults({**LOST, "times": 1})
+
+    film = _image_alone(market, _picture(seed=5))
+
+    assert isinstance(film.error, UnknownOutcomeError)
+    assert "lists 2 that it may have become" in film.error.message
+    assert "ledger adopt|resubmit|write-off" in film.error.message
+    row = purchases(market.home)[Step.IMAGE]
+    assert row.state is PurchaseState.UNKNOWN
+    assert reserved_micro_usd(market.home) >= row.estimate_micro_usd
+    assert market.posts() == 2
+
+
+def test_an_input_that_is_not_shown_any_more_is_no_proof(market: Market) -> None:
+    """Replicate forgets inputs after an hour: what is listed then may be ours."""
+    market.set_faults({**LOST, "times": 1})
+    held = _image_alone(market, _picture(), settle_lag_s=0.0, poll_interval_s=0.02, not_found_grace_s=0.0)
+    assert held.error is None, "the control: at once it is found"
+    market.set_faults({**LOST, "times": 1}, {"call": "list", "fault": "list_lag", "seconds": 3000, "times": 1})
+    other = _picture(seed=9, key="other")
+    with market.studio(settle_lag_s=60.0) as studio:
+        asyncio.run(studio.attempt(other, wanted={Step.IMAGE}, options=MakeOptions(waits=False)))
+    market.simulator.world.clock.advance(2 * 3600)
+    market.set_faults()
+
+    film = _image_alone(market, other, settle_lag_s=0.0)
+
+    assert isinstance(film.error, UnknownOutcomeError)
+    assert market.posts() == 2
+
+
+def test_a_list_that_cannot_be_read_to_its_end_proves_nothing(market: Market) -> None:
+    """What is looked for may be on the page that did not come."""
+    market.set_faults({"call": "submit", "fault": "noexec_500", "times": 1}, {"call": "list", "fault": "2xx_garbage"})
+    with market.studio() as studio:
+        object.__setattr__(studio.transport.options, "list_budget_s", 0.2)
+
+        film = asyncio.run(studio.attempt(_picture(), wanted={Step.IMAGE}))
+
+    assert isinstance(film.error, UnknownOutcomeError)
+    assert (market.posts(), len(market.accepted())) == (1, 0)
+
+
+FIRST, SECOND = "replicate:sdxl", "fal:flux-schnell"
+
+
+def _route(*models: str) -> Prompt:
+    routes = {"image": list(models), "audio": ["local:silence"]}
+    return paid_prompt(routes=routes, clip_s=1.0, params={"video": {"fps": 2}})
+
+
+def _attempt(market: Market, **how: Any) -> Film:
+    return market.attempt(_route(FIRST, SECOND), **how)
+
+
+def _assert_honest(market: Market, film: Film) -> None:
+    """Hold that the ledger has the bill, and that a rerun asks nobody."""
+    assert film.error is None
+    assert film.cost_usd == market.bill_usd()
+    asked = market.requests()
+    assert _attempt(market).error is None
+    assert market.requests() == asked
+
+
+@pytest.mark.parametrize("waits", [False, True])
+@pytest.mark.parametrize("fault", ["exec_and_drop", "exec_and_500", "2xx_garbage"])
+def test_what_a_lost_reply_was_of_is_found_and_becomes_the_film(market: Market, fault: str, *, waits: bool) -> None:
+    """The provider has it, and its list shows it: by the same run if it waits, else by the next, and paid once."""
+    market.set_faults({"provider": "replicate", "call": "submit", "fault": fault})
+    film = _attempt(market, options=MakeOptions(waits=waits))
+    if not waits:
+        film = _attempt(market)
+
+    assert film.error is None
+    assert film.steps[Step.IMAGE].model == FIRST
+    assert market.posts() == 1
+    _assert_honest(market, film)
+
+
+@pytest.mark.parametrize("fault", ["noexec_500", "refuse_connect"])
+def test_what_never_arrived_is_sent_again_once_that_is_proved(market: Market, fault: str) -> None:
+    """Replicate's list shows what waits and runs: what is not in it after a while never came."""
+    market.set_faults({"provider": "replicate", "call": "submit", "fault": fault, "times": 1})
+
+    film = _attempt(market)
+
+    assert film.steps[Step.IMAGE].model == FIRST
+    assert (market.posts(), len(market.accepted())) == (2, 1)
+    _assert_honest(market, film)
+
+
+def test_a_list_that_is_believed_too_early_pays_twice(market: Market) -> None:
+    """The control: with a lag below the provider's own, silence is no proof, and the bill shows two."""
+    market.set_faults(
+        {"provider": "replicate", "call": "submit", "fault": "exec_and_drop", "times": 1},
+        {"provider": "replicate", "call": "list", "fault": "list_lag", "seconds": 60},
+    )
+
+    film = market.attempt(_route(FIRST), settle_lag_s=0.0)
+
+    assert film.error is None
+    assert len(market.accepted()) == 2
