@@ -13,6 +13,10 @@ PROOFS = {
     ),
     "films": ("a film of every combination of the catalog's models", ["media_assets_tests/test_paid_films.py"]),
     "fuzz": ("5,000 random replies for each reader of an adapter", ["media_assets_tests/providers"]),
+    "postgres": (
+        "a purchase whose line to Postgres is cut before, in or after each COMMIT; Postgres restarted again and again",
+        ["media_assets_tests/ledger/test_commit_cuts.py", "media_assets_tests/ledger/test_restarts.py"],
+    ),
     "crash": ("every pair of crash points, the second one in the rerun", ["media_assets_tests/test_crash.py"]),
 }
 

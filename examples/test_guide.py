@@ -124,16 +124,29 @@ def test_a_refused_connection_is_tried_again(
 
 @pytest.mark.parametrize("fault", ["exec_and_hang", "exec_and_drop", "exec_and_503_nginx"])
 def test_a_submit_that_timed_out_is_never_sent_again(simulator: SimulatedProviders, studio: Studio, fault: str) -> None:
-    """The correction: it was accepted and is billed, only the answer was lost. A person decides what becomes of it."""
+    """The correction: it was accepted and is billed, only the answer was lost. It is found in the provider's list."""
     hurry(studio, IMAGE, post_deadline_s=0.3)
     simulator.fail_times(1, call="submit", fault=fault)
 
-    for options in ({}, {}, {"retry_failed": True}):
-        with pytest.raises(UnknownOutcomeError):
-            make(studio, a_cat(), wanted=[Step.IMAGE], **options)
+    film = make(studio, a_cat(), wanted=[Step.IMAGE])
 
     assert simulator.posts() == 1
-    assert len(simulator.submissions) == 1, "the provider has accepted it, and will bill it"
+    assert len(simulator.submissions) == 1, "the provider has accepted it, and bills it"
+    assert film.cost_usd == simulator.bill_usd
+
+
+def test_a_submit_that_timed_out_where_nothing_is_listed_is_a_persons_to_decide(
+    simulator: SimulatedProviders, studio: Studio
+) -> None:
+    """OpenAI keeps no list: nobody can know whether it was accepted, so nothing is sent again."""
+    simulator.fail_times(1, call="submit", fault="exec_and_drop")
+    cat = a_cat(image=["openai:gpt-image-2"])
+
+    for options in ({}, {}, {"retry_failed": True}):
+        with pytest.raises(UnknownOutcomeError):
+            make(studio, cat, wanted=[Step.IMAGE], **options)
+
+    assert simulator.posts() == 1
 
 
 def test_a_missing_output_ends_the_chain_before_the_next_purchase(

@@ -17,6 +17,7 @@ from media_assets.providers.endpoints import Endpoints
 
 if TYPE_CHECKING:
     from media_assets.caps import Caps
+    from media_assets.ledger.ownership import OwnershipOptions
     from media_assets.plan import PlanSettings
     from media_assets.providers.transport.options import TransportOptions
     from media_assets.studio import StudioOptions
@@ -102,6 +103,10 @@ class Settings(BaseSettings):
     """What a model without a price is taken to cost a request. None: such a model is refused."""
     catalog_folder: Path | None = None
     """Folder of your own model files (``*.toml``), in the form of the catalog's."""
+    lease_s: float = Field(default=90.0, gt=0)
+    """On Postgres: how long a process on another host may be silent before what it had is taken over."""
+    quarantine_s: float = Field(default=600.0, ge=0)
+    """On Postgres: how much longer a submission that such a process may have been sending is left alone."""
     max_in_flight: int = Field(default=8, ge=1)
     """Prompts worked on at once."""
     poll_interval_s: float = Field(default=1.0, gt=0)
@@ -186,6 +191,12 @@ class Settings(BaseSettings):
             refusals_deadline_s=self.refusals_deadline_s,
         )
 
+    def ownership(self) -> "OwnershipOptions":
+        """Return how processes of many hosts own what they work on."""
+        from media_assets.ledger.ownership import OwnershipOptions  # noqa: PLC0415 - as below
+
+        return OwnershipOptions(lease_s=self.lease_s, quarantine_s=self.quarantine_s)
+
     def plan_settings(self) -> "PlanSettings":
         """Return what concerns plans."""
         # Commands that only look things up do without the planner and all it imports.
@@ -225,6 +236,7 @@ class Settings(BaseSettings):
 
         return StudioOptions(
             ledger_url=self.ledger_url,
+            ownership=self.ownership(),
             plan=self.plan_settings(),
             caps=self.caps(),
             budget_wait_s=self.budget_wait_s,

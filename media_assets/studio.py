@@ -20,6 +20,7 @@ from media_assets.crash_points import crash_point
 from media_assets.errors import DefectError, MediaAssetsError, Problem
 from media_assets.film import Film, StepResult
 from media_assets.ledger import Ledger, open_ledger
+from media_assets.ledger.ownership import OwnershipOptions
 from media_assets.plan import Plan, Planner, PlanSettings
 from media_assets.prompt import Prompt, Step
 from media_assets.providers.endpoints import Endpoints
@@ -85,6 +86,8 @@ class StudioOptions:
 
     ledger_url: str | None = field(default=None, repr=False)
     """A Postgres or SQLite URL in place of ``<home>/ledger.db``."""
+    ownership: OwnershipOptions = field(default_factory=OwnershipOptions)
+    """How processes of many hosts own what they work on, where the ledger is on Postgres."""
     plan: PlanSettings = field(default_factory=PlanSettings)
     caps: Caps = field(default_factory=Caps)
     """What may be spent at most."""
@@ -363,7 +366,7 @@ def open_studio(
     chosen = options or StudioOptions()
     store = ArtifactStore(home / "artifacts")
     with contextlib.ExitStack() as stack:
-        ledger = stack.enter_context(open_ledger(home, chosen.ledger_url))
+        ledger = stack.enter_context(open_ledger(home, chosen.ledger_url, chosen.ownership))
         ledger.sweep(store.root, home / _FILMS)
         spool = Spool(ledger.spool_root)
         _sweep_replies(spool, ledger)

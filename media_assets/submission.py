@@ -10,12 +10,14 @@ import random
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
 from media_assets.catalog import Recovery
 from media_assets.errors import (
     Billed,
+    LedgerError,
     MediaAssetsError,
     OutputLostError,
     ProviderUnavailableError,
@@ -41,6 +43,8 @@ Keep = Callable[[Prediction], Awaitable[None]]
 
 _STOPPED = "stopped before it was done; run again to go on."
 _MOST_CONNECTION_TRIES = 5
+_TO_BEGIN_S = 5.0
+"""How much later than within a submission's own deadline it may begin, counted from its intent."""
 _JITTER = 0.25
 """Part by which a wait may be longer than it must, so that whoever was refused together does not come back together."""
 
@@ -84,6 +88,8 @@ class Submission:
         self._claim = claim
         self._order = order
         self._purchases = ledger.purchases
+        self._owner = ledger.owner
+        self._may_send: Callable[[], None] = ledger.owner.require_alive
         self._transport = transport
         self._is_free = order.spec.recovery is Recovery.FREE
         self._patience = self._full_patience()
@@ -142,12 +148,15 @@ class Submission:
     async def _admitted(self) -> str:
         """Write the intent once the provider has a place."""
         limits = self._transport.limits(self._order.request.provider)
+        within_s = self._order.spec.post_deadline_s + _TO_BEGIN_S
         while True:
             written: list[str | Wait] = []
             try:
                 # Asked again here: another purchase may have been told so while this one waited for its place.
                 self._refuse_closed()
-                await in_thread(lambda: written.append(self._purchases.write_intent(self._claim, limits)))  # noqa: B023
+                self._may_send = self._owner.permit(within_s)
+                write = partial(self._purchases.write_intent, self._claim, limits, within_s=within_s)
+                await in_thread(lambda: written.append(write()))  # noqa: B023
                 if isinstance(answer := written[0], str):
                     self.token = answer
                     return answer
@@ -203,6 +212,7 @@ class Submission:
                 scratch=scratch,
                 tell=tell,
                 token=token,
+                before_sending=self._may_send,
             )
         except (asyncio.CancelledError, MediaAssetsError) as error:
             if again := await self._put_back(token, error):
@@ -276,7 +286,9 @@ class Submission:
             if isinstance(known, OutputLostError):
                 written = await self._record(self._purchases.write_lost, self._claim, known, settlement, token=token)
             else:
-                written = await self._record(write, self._claim, token, known, outcome="failed", settlement=settlement)
+                # The ledger's word before the first byte left, where it is the ledger that fails.
+                outcome = "unsent" if isinstance(known, LedgerError) else "failed"
+                written = await self._record(write, self._claim, token, known, outcome=outcome, settlement=settlement)
             if written:
                 await self._drop_reply(token)
 

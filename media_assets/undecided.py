@@ -133,7 +133,7 @@ class Undecided:
         """Return the seconds until the list is worth asking, and until what it does not show was never accepted."""
         spec, adapter = self.order.spec, self.transport.adapter(self.order.request.provider)
         # What its process died of may still have been sent until its deadline; what ended, ended then.
-        may_arrive_s = self.transport.post_deadline_s(spec) if attempt.outcome is None else 0.0
+        may_arrive_s = 0.0 if attempt.has_ended else self.transport.post_deadline_s(spec)
         settled_s = may_arrive_s + self.transport.options.settle_lag_s
         # A list of what has ended shows a submission only once it can be waiting and running no longer.
         works_s = 0.0 if adapter.lists_running else spec.queue_deadline_s + spec.run_deadline_s

@@ -33,10 +33,12 @@ hypothesis.settings.load_profile("long" if LONG else "gate")
 
 LONG_FILES_FIRST = frozenset(
     {
+        "test_commit_cuts.py",
         "test_crash.py",
         "test_fallback.py",
         "test_film.py",
         "test_hostile_films.py",
+        "test_many_hosts.py",
         "test_media_webserver.py",
         "test_paid_films.py",
         "test_postgres.py",

@@ -252,7 +252,13 @@ def leftovers(home: Path) -> list[str]:
 
 def reserved_micro_usd(home: Path) -> int:
     """Return what plans and purchases of a home still hold back, once for all the budgets each counts under."""
-    with open_ledger(home) as ledger, ledger.database.read() as connection:
+    with open_ledger(home) as ledger:
+        return reserved_of(ledger)
+
+
+def reserved_of(ledger: Ledger) -> int:
+    """Return what plans and purchases of an open ledger still hold back."""
+    with ledger.database.read() as connection:
         rows = connection.execute(sa.select(reservation)).all()
         reserved = connection.execute(sa.select(budget.c.scope, budget.c.reserved_micro_usd)).all()
     of_scope = Counter({scope: 0 for scope, _ in reserved})

@@ -55,6 +55,8 @@ def test_a_studio_without_settings_has_the_same_defaults() -> None:
         ("MAX_IN_FLIGHT", "1", "max_in_flight", 1),
         ("HOME", "/srv/films", "home", Path("/srv/films")),
         ("LEDGER_URL", "postgresql://host/films", "ledger_url", "postgresql://host/films"),
+        ("LEASE_S", "30", "lease_s", 30.0),
+        ("QUARANTINE_S", "0", "quarantine_s", 0.0),
         ("MAX_IN_FLIGHT", "", "max_in_flight", 8),
         ("HOME", "", "home", None),
     ],

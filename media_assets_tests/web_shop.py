@@ -30,6 +30,7 @@ from media_assets.errors import (
     UnknownOutcomeError,
 )
 from media_assets.ledger import Ledger, open_ledger
+from media_assets.ledger.ownership import OwnershipOptions
 from media_assets.ledger.rows import PurchaseRow
 from media_assets.orders import Order, Purchased
 from media_assets.prediction import Output, Prediction, State
@@ -237,13 +238,15 @@ def open_web_shop(
     *,
     options: TransportOptions = FAST,
     adapter: WebAdapter | None = None,
+    ledger_url: str | None = None,
+    ownership: OwnershipOptions = OwnershipOptions(),  # noqa: B008 - frozen
     **spec: Any,
 ) -> Iterator[WebShop]:
     """Start a service, and open a home to buy for."""
     service, adapter = service or Service(), adapter or WebAdapter()
     recovery = Recovery.NONE if adapter.answers_once else Recovery.LISTED
     model = own_model("silence", recovery=recovery, usd=SHOP_PRICE_USD, poll_error_budget_s=0.2, **spec)
-    with RawServer(service) as server, open_ledger(home) as ledger:
+    with RawServer(service) as server, open_ledger(home, ledger_url, ownership) as ledger:
         adapter.base = server.url
         with contextlib.closing(Transport({"testing": adapter}, options)) as transport:
             yield WebShop(Shop(home, ledger), service, adapter, transport, model)

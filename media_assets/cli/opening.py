@@ -57,7 +57,7 @@ def ledger_of(place: Place) -> Iterator[Ledger]:
         LedgerError: It cannot be opened.
     """
     try:
-        ledger = open_ledger(place.home, place.settings.ledger_url)
+        ledger = open_ledger(place.home, place.settings.ledger_url, place.settings.ownership())
     except OSError as error:
         message = f"opening the ledger in {place.home}: {error.strerror or error}. Is the folder yours to write?"
         raise LedgerError(message) from error

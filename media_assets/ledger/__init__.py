@@ -1,7 +1,7 @@
 """The ledger: what was asked for, planned, bought and made. It is the truth; Dagster's event log is a report.
 
 Open it with :func:`open_ledger`. The protocol's writes are in ``claiming.py`` and ``purchases.py``, who is alive in
-``ownership.py``, the tables in ``schema.py``.
+``ownership.py`` and, on many hosts, ``cluster.py``, the tables in ``schema.py``.
 """
 
 import os
@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import Self
 
 from media_assets.artifact import parts_in
+from media_assets.ledger.cluster import ClusterOwner
 from media_assets.ledger.database import Database, ledger_url
 from media_assets.ledger.decisions import Decisions
-from media_assets.ledger.ownership import Owner
+from media_assets.ledger.ownership import Owner, OwnershipOptions
 from media_assets.ledger.prompts import Prompts
 from media_assets.ledger.purchases import Purchases
 from media_assets.ledger.spending import Spending
@@ -50,6 +51,7 @@ class Ledger:
                     shutil.rmtree(folder, ignore_errors=True)
         for owner in self.owner.dead_owners():
             self.owner.bury(owner)
+        self.owner.forget_ended()
 
     def release_dead(self) -> None:
         """Give back the money that dead processes had reserved and sent nothing for."""
@@ -70,12 +72,17 @@ class Ledger:
         self.close()
 
 
-def open_ledger(home: Path, url: str | None = None) -> Ledger:
+def open_ledger(
+    home: Path,
+    url: str | None = None,
+    ownership: OwnershipOptions = OwnershipOptions(),  # noqa: B008 - frozen
+) -> Ledger:
     """Open (and where needed create or migrate) the ledger.
 
     Args:
         home: The folder of all state; lock files and scratch folders are kept in it.
         url: A database in place of ``<home>/ledger.db``.
+        ownership: How processes of many hosts own what they work on, where the database is Postgres.
 
     Raises:
         ConfigurationError: The URL is none that a ledger can be kept at.
@@ -83,8 +90,12 @@ def open_ledger(home: Path, url: str | None = None) -> Ledger:
     """
     database = Database(ledger_url(url, home))
     # Beside an SQLite ledger, so that two homes that share it see each other alive.
-    beside = Path(database.url.database or "").parent if database.is_sqlite else home
-    owner = Owner(beside / "owners")
+    beside = Path(database.url.database or "").parent
+    try:
+        owner = Owner(beside / "owners") if database.is_sqlite else ClusterOwner(home / "owners", database, ownership)
+    except BaseException:
+        database.close()
+        raise
     return Ledger(
         database=database,
         owner=owner,

@@ -4,10 +4,11 @@ Asked in the transaction that writes the intent, so that two processes never bot
 """
 
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 import sqlalchemy as sa
 
+from media_assets.ledger.database_time import moment
 from media_assets.ledger.ownership import Owner
 from media_assets.ledger.rows import PurchaseState
 from media_assets.ledger.schema import purchase, rate
@@ -54,7 +55,7 @@ def admit(connection: sa.Connection, owner: Owner, provider: str, request_key: s
 
 def block(connection: sa.Connection, provider: str, seconds: float) -> None:
     """Record that a provider asked for a pause; no process of this ledger submits to it before."""
-    now = datetime.now(UTC)
+    now = moment(connection)
     row = _rate(connection, provider, now, tokens=0.0)
     until = _written(now + timedelta(seconds=seconds))
     if row.blocked_until is None or row.blocked_until < until:
@@ -70,12 +71,12 @@ def _open(connection: sa.Connection, owner: Owner, provider: str, request_key: s
             sa.or_(purchase.c.progress.is_(None), purchase.c.progress < 1),  # else it has ended there
         )
     ).all()
-    recent = _written(datetime.now(UTC) - timedelta(seconds=_ABANDONED_S))
+    recent = _written(moment(connection) - timedelta(seconds=_ABANDONED_S))
     return sum(row.updated_at >= recent or row.owner == owner.id or owner.is_alive(row.owner) for row in rows)
 
 
 def _take_token(connection: sa.Connection, provider: str, per_minute: int | None) -> Wait | None:
-    now = datetime.now(UTC)
+    now = moment(connection)
     row = _rate(connection, provider, now, tokens=float(per_minute or 0))
     if row.blocked_until is not None and row.blocked_until > _written(now):
         return Wait((datetime.fromisoformat(row.blocked_until) - now).total_seconds())

@@ -31,6 +31,7 @@ from media_assets.ledger.rows import (
     raise_fence,
 )
 from media_assets.ledger.schema import purchase
+from media_assets.ledger.takeover import Taken, busy_with
 from media_assets.request import GenerationRequest
 
 
@@ -71,17 +72,20 @@ class Claiming(Lookups):
         Raises:
             NotReservedError: The plan has reserved less than the worst case.
         """
-        with self._database.write("claim") as connection:
+        self._owner.renew()
+        taken = Taken(self._owner, request.key)
+        with taken.or_left(), self._database.write(taken.stands, point="claim") as connection:
             row = find_row(connection, request.key)
             unclear = row is not None and row.state is PurchaseState.UNKNOWN and clears_up(row)
-            if row is not None and not (
-                self._is_free(row) if unclear else self._may_take(row, retry_failed=retry_failed, remake=remake)
-            ):
-                return Busy() if unclear or row.state.is_open else row
-            if not self._owner.enter(request.key):
+            if row is not None and (unclear or row.state.is_open):
+                if busy := busy_with(connection, self._owner, row):
+                    return busy
+            elif row is not None and not self._may_take(row, retry_failed=retry_failed, remake=remake):
+                return row
+            if not taken.enter():
                 return Busy()
-            try:
-                return self._take(
+            return taken.note(
+                self._take(
                     connection,
                     request,
                     row,
@@ -90,19 +94,9 @@ class Claiming(Lookups):
                     plan_id=plan_id,
                     estimate_micro_usd=estimate_micro_usd,
                 )
-            except BaseException:
-                self._owner.leave(request.key)
-                raise
-
-    def _is_free(self, row: PurchaseRow) -> bool:
-        """Whether nobody alive works on it."""
-        if row.owner == self._owner.id:
-            return not self._owner.holds(row.request_key)
-        return not self._owner.is_alive(row.owner)
+            )
 
     def _may_take(self, row: PurchaseRow, *, retry_failed: bool, remake: bool) -> bool:
-        if row.state.is_open:
-            return self._is_free(row)
         free = row.recovery is Recovery.FREE
         if row.state is PurchaseState.SUCCEEDED:
             return remake and free
@@ -137,9 +131,7 @@ class Claiming(Lookups):
         else:
             fence = raise_fence(connection, row, values)
         if fence is None:
-            # Taken since we looked.
-            self._owner.leave(request.key)
-            return Busy()
+            return Busy()  # taken since we looked
         add_interest(connection, request, plan_id)
         found = row.state if keep and row is not None else None
         budgets.take_over(connection, plan_id, request, worst_micro_usd=estimate_micro_usd, found=found)

@@ -64,7 +64,12 @@ class Settlement:
 
 @dataclass(frozen=True)
 class Busy:
-    """Somebody alive is at work on it."""
+    """Somebody is at work on it, or nobody can say yet that nobody is."""
+
+    reason: str = ""
+    """Why it is left alone, where that is more than somebody at work on it; for people."""
+    wait_s: float | None = None
+    """How long it will be left alone at most, unless something changes."""
 
 
 def known_of(prediction: Prediction) -> dict[str, Any]:

@@ -26,9 +26,9 @@ def _since_start_s() -> float:
     return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
 
 
-def mark() -> str:
-    """Return this moment, for :func:`elapsed_s` in any process of this machine."""
-    return f"{_boot_id()}:{_since_start_s():.3f}"
+def mark(ago_s: float = 0.0) -> str:
+    """Return this moment, or one ``ago_s`` seconds before, for :func:`elapsed_s` in any process of this machine."""
+    return f"{_boot_id()}:{_since_start_s() - ago_s:.3f}"
 
 
 def elapsed_s(since: str) -> float:

@@ -8,7 +8,8 @@ import contextlib
 import fcntl
 import os
 import sqlite3
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from sqlalchemy.engine import URL, make_url
 
 from media_assets.crash_points import crash_point
 from media_assets.errors import ConfigurationError, LedgerError
+from media_assets.ledger.postgres import postgres_engine, refuse_unsafe
 
 HEAD = "0005"
 """The newest migration; a test compares it with the files. An older program refuses a newer ledger."""
@@ -31,7 +33,17 @@ _NO_URL = "is not a database URL"
 _BUSY_TIMEOUT_MS = 30_000
 _WRITER_LOCK_ID = 0x6D656478
 _MIGRATION_LOCK_ID = 0x6D656469  # "medi": one number for every process that migrates on Postgres
+_AGAIN_S = (0.1, 0.5, 1.0, 2.0, 5.0)
+"""Waits before the ledger is asked again whether a write was committed: about what a restart takes."""
 _NETWORK_FILE_SYSTEMS = {"nfs", "nfs4", "cifs", "smb3", "smbfs", "fuse.sshfs", "9p", "afpfs", "webdav"}
+
+
+class CommitUnknownError(LedgerError):
+    """Whether a write was committed is not known: the connection broke just then."""
+
+
+Proof = Callable[[sa.Connection], bool]
+"""Tells, from what the ledger holds, whether a certain write was committed."""
 
 
 def ledger_url(setting: str | None, home: Path) -> URL:
@@ -92,6 +104,8 @@ class Database:
             _prepare_file(Path(url.database or ""))
         self.engine = self._engine()
         try:
+            if not self.is_sqlite:
+                refuse_unsafe(self.engine, self.where)
             self._migrate()
         except (sa.exc.DBAPIError, OSError) as error:
             self.engine.dispose()
@@ -106,31 +120,58 @@ class Database:
 
     def _engine(self) -> sa.Engine:
         if not self.is_sqlite:
-            return sa.create_engine(self.url, pool_pre_ping=True)
+            return postgres_engine(self.url)
         engine = sa.create_engine(self.url, connect_args={"timeout": _BUSY_TIMEOUT_MS / 1000})
         sa.event.listen(engine, "connect", _set_pragmas)
         sa.event.listen(engine, "begin", _begin_immediate)
         return engine
 
     @contextlib.contextmanager
-    def write(self, point: str = "") -> Iterator[sa.Connection]:
+    def write(self, proof: Proof | None = None, *, point: str = "") -> Iterator[sa.Connection]:
         """One write transaction: committed at the end, rolled back on any error.
-
-        Args:
-            point: The crash points around its commit, ``<point>.before`` and ``<point>.after``.
 
         On SQLite it begins with ``BEGIN IMMEDIATE``: a deferred transaction that reads and then writes fails with
         "database is locked" under contention (192 of 240 against 0, measured 2026-11-22).
+
+        Args:
+            proof: Asked when the connection to Postgres broke just when the write was to be committed, so that nobody
+                knows whether it was. Without a proof, or when nobody can be asked, that is an error.
+            point: The crash points around its commit, ``<point>.before`` and ``<point>.after``.
+
+        Raises:
+            CommitUnknownError: It broke then, and it is not known whether the write was committed.
+            LedgerError: The ledger cannot be used, and nothing was written.
         """
-        with self._errors_as_ours(), self.engine.begin() as connection:
-            if not self.is_sqlite:
-                # What BEGIN IMMEDIATE is on SQLite: our writers read and then write, one after the other.
-                connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_WRITER_LOCK_ID)))
-            yield connection
-            if point:
-                crash_point(f"{point}.before")
+        at_commit = False
+        try:
+            with self._errors_as_ours(), self.engine.begin() as connection:
+                if not self.is_sqlite:
+                    # What BEGIN IMMEDIATE is on SQLite: our writers read and then write, one after the other.
+                    connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_WRITER_LOCK_ID)))
+                yield connection
+                at_commit = True
+                if point:
+                    crash_point(f"{point}.before")
+        except LedgerError as error:
+            if not at_commit or self.is_sqlite or not self._was_committed(proof, error):
+                raise
         if point:
             crash_point(f"{point}.after")
+
+    def _was_committed(self, proof: Proof | None, error: LedgerError) -> bool:
+        """Whether a write was committed whose connection broke just then.
+
+        It is asked in a transaction that waits for its turn to write: the one in question has had its end by then.
+        """
+        for wait_s in () if proof is None else _AGAIN_S:
+            time.sleep(wait_s)
+            with contextlib.suppress(LedgerError), self.write() as connection:
+                return proof is not None and proof(connection)
+        message = (
+            f"the connection to the ledger {self.where} broke while a write was being committed, so it is not known "
+            "whether it stands there. Run again to go on from what does."
+        )
+        raise CommitUnknownError(message) from error
 
     @contextlib.contextmanager
     def read(self) -> Iterator[sa.Connection]:
@@ -145,9 +186,11 @@ class Database:
     def _errors_as_ours(self) -> Iterator[None]:
         try:
             yield
-        except sa.exc.OperationalError as error:
-            reason = str(error.orig).strip()
-            message = f"the ledger {self.where} cannot be used: {reason} Nothing was sent; run again to go on."
+        except (sa.exc.DBAPIError, sa.exc.TimeoutError) as error:
+            if isinstance(error, sa.exc.DBAPIError) and not _is_the_databases_fault(error):
+                raise
+            reason = str(getattr(error, "orig", None) or error).strip()
+            message = f"the ledger {self.where} cannot be used: {reason} Nothing new was sent; run again to go on."
             raise LedgerError(message) from error
 
     def close(self) -> None:
@@ -235,6 +278,12 @@ def file_system_of(path: Path) -> str:
         if inside and len(folder) >= len(best):
             best, kind = folder, found
     return kind
+
+
+def _is_the_databases_fault(error: sa.exc.DBAPIError) -> bool:
+    """Whether an error is not of the statement: a lost connection is reported under more names than one."""
+    theirs = sa.exc.OperationalError | sa.exc.InterfaceError | sa.exc.InternalError
+    return error.connection_invalidated or isinstance(error, theirs)
 
 
 def _set_pragmas(connection: sqlite3.Connection, _record: Any) -> None:

@@ -6,7 +6,9 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from media_assets.ledger.clock import mark
 from media_assets.ledger.database import Database
+from media_assets.ledger.database_time import seconds_until
 from media_assets.ledger.rows import UNFINISHED, WITH_OUTPUT, PurchaseRow, as_row, find_row
 from media_assets.ledger.schema import attempt, purchase, step
 
@@ -19,9 +21,10 @@ class Attempt:
     n: int
     clock_mark: str | None
     """For :func:`media_assets.ledger.clock.elapsed_s`; None in older ledgers."""
+    has_ended: bool
+    """Whether ``clock_mark`` is of its end without an answer; if not, of when it was about to be sent."""
     outcome: str | None
-    """None: nothing was heard of it, since it was about to be sent at ``clock_mark``. Ambiguous: since it ended then
-    without an answer."""
+    """None: nothing was heard of it."""
 
 
 class Lookups:
@@ -55,11 +58,25 @@ class Lookups:
 
     def last_attempt(self, request_key: str) -> Attempt | None:
         """Return the newest attempt of one purchase."""
-        columns = (attempt.c.token, attempt.c.n, attempt.c.clock_mark, attempt.c.outcome)
+        columns: list[sa.ColumnElement[Any]] = [attempt.c.token, attempt.c.n, attempt.c.clock_mark, attempt.c.outcome]
+        if not self._database.is_sqlite:
+            columns.append(seconds_until(attempt.c.intent_at).label("left_s"))
         newest = sa.select(*columns).filter_by(request_key=request_key).order_by(attempt.c.n.desc()).limit(1)
         with self._database.read() as connection:
             row = connection.execute(newest).one_or_none()
-        return None if row is None else Attempt(**row._mapping)  # noqa: SLF001 - SQLAlchemy's public name for it
+        if row is None:
+            return None
+        if self._database.is_sqlite:
+            return Attempt(
+                token=row.token,
+                n=row.n,
+                clock_mark=row.clock_mark,
+                has_ended=row.outcome is not None,
+                outcome=row.outcome,
+            )
+        # Another machine's clock says nothing here; the database's says when it was about to be sent.
+        since = mark(ago_s=-row.left_s)
+        return Attempt(token=row.token, n=row.n, clock_mark=since, has_ended=False, outcome=row.outcome)
 
     def replies_needed(self, tokens: Collection[str]) -> set[str]:
         """Return those attempts whose raw reply may still be wanted."""

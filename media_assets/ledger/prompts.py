@@ -195,8 +195,9 @@ class Prompts:
             BudgetExceededError: A cap would be passed; nothing is opened.
         """
         now = utc_now()
+        self._owner.renew()
         running = sa.update(prompt).where(prompt.c.key == key, prompt.c.digest == digest)
-        with self._database.write("reserve") as connection:
+        with self._database.write(point="reserve") as connection:
             connection.execute(sa.insert(plan).values(id=plan_id, owner=self._owner.id, prompt_key=key, created_at=now))
             budgets.reserve(connection, plan_id=plan_id, need=budgets.Need(amounts, providers or {}), caps=caps)
             connection.execute(running.values(status="running", error=None, updated_at=now))

@@ -33,7 +33,8 @@ from media_assets.ledger import budgets
 from media_assets.ledger.admission import Limits, Wait, admit, block
 from media_assets.ledger.claiming import Claiming
 from media_assets.ledger.claims import Claim, PredictionTakenError, Settlement, ended_by, going_on, known_of
-from media_assets.ledger.clock import mark, utc_now
+from media_assets.ledger.clock import mark
+from media_assets.ledger.database_time import written_now
 from media_assets.ledger.rows import (
     PurchaseState,
     add_artifact,
@@ -50,6 +51,7 @@ from media_assets.ledger.rows import (
     set_output,
 )
 from media_assets.ledger.schema import attempt, purchase
+from media_assets.ledger.takeover import LONGEST_POST_S, attempt_closed, intent_stands
 from media_assets.prediction import Prediction
 
 
@@ -57,19 +59,20 @@ class Purchases(Claiming):
     """The purchase table and what hangs on it."""
 
     @overload
-    def write_intent(self, claim: Claim) -> str: ...
+    def write_intent(self, claim: Claim, *, within_s: float = ...) -> str: ...
 
     @overload
-    def write_intent(self, claim: Claim, limits: Limits) -> str | Wait: ...
+    def write_intent(self, claim: Claim, limits: Limits, *, within_s: float = ...) -> str | Wait: ...
 
-    def write_intent(self, claim: Claim, limits: Limits = Limits()) -> str | Wait:  # noqa: B008 - frozen
-        """Record, durably, that the call that spends is about to be sent.
+    def write_intent(self, claim: Claim, limits: Limits = Limits(), *, within_s: float = LONGEST_POST_S) -> str | Wait:  # noqa: B008 - frozen
+        """Record, durably, that the call that spends is about to be sent, and within how many seconds.
 
         Returns:
             The attempt's token; or how long to wait, with nothing recorded, when the provider has no place.
         """
         token = secrets.token_hex(16)
-        with self._database.write("intent") as connection:
+        self._owner.renew()
+        with self._database.write(intent_stands(token), point="intent") as connection:
             if limits != Limits():
                 provider = connection.execute(
                     sa.select(purchase.c.provider).where(purchase.c.request_key == claim.request_key)
@@ -82,15 +85,10 @@ class Purchases(Claiming):
                 {"state": PurchaseState.SUBMITTING, "attempts": purchase.c.attempts + 1},
                 purchase.c.attempts,
             )
+            begun = {"request_key": claim.request_key, "n": n, "token": token, "owner": self._owner.id}
+            intent_at = written_now(connection)
             connection.execute(
-                sa.insert(attempt).values(
-                    request_key=claim.request_key,
-                    n=n,
-                    token=token,
-                    owner=self._owner.id,
-                    intent_at=utc_now(),
-                    clock_mark=mark(),
-                )
+                sa.insert(attempt).values(intent_at=intent_at, post_deadline_s=within_s, clock_mark=mark(), **begun)
             )
         return token
 
@@ -104,7 +102,7 @@ class Purchases(Claiming):
             block_s: How long no process of this ledger is to submit to the provider; 0 leaves it open.
         """
         outcome = "refused" if isinstance(error, RateLimitedError) else "unsent"
-        with self._database.write() as connection:
+        with self._database.write(attempt_closed(token)) as connection:
             provider = self._change(connection, claim, {"state": PurchaseState.RESERVED}, purchase.c.provider)
             close_attempt(connection, token, outcome, http_status=error.http_status)
             if block_s > 0:
@@ -118,7 +116,7 @@ class Purchases(Claiming):
         Raises:
             PredictionTakenError: The provider gave this id before, to another purchase.
         """
-        with self._database.write("id_save") as connection:
+        with self._database.write(attempt_closed(token), point="id_save") as connection:
             if is_taken(connection, claim.request_key, prediction.id):
                 message = f"prediction {prediction.id} is recorded for another purchase."
                 raise PredictionTakenError(message)
@@ -128,7 +126,7 @@ class Purchases(Claiming):
 
     def write_done(self, claim: Claim, prediction: Prediction, settlement: Settlement) -> None:
         """Record that the provider has finished, and settle what it cost."""
-        with self._database.write("done") as connection:
+        with self._database.write(point="done") as connection:
             values = known_of(prediction) | self._settled(connection, claim, settlement)
             self._change(connection, claim, values)
 
@@ -164,7 +162,7 @@ class Purchases(Claiming):
         failed: MediaAssetsError | None,
     ) -> None:
         """Record the artifact, and whether it was judged good enough (a bad paid file is kept)."""
-        with self._database.write("art") as connection:
+        with self._database.write(point="art") as connection:
             add_artifact(connection, made)
             if failed is None or not has_output(connection, claim.request_key):
                 set_output(connection, claim.request_key, made)

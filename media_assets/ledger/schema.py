@@ -106,6 +106,7 @@ attempt = sa.Table(
     sa.Column("owner", sa.String(32), nullable=False),
     sa.Column("intent_at", _Time, nullable=False, comment="before the call that spends"),
     sa.Column("clock_mark", sa.String(80), comment="of intent_at, or of an ambiguous end; by a clock nobody can set"),
+    sa.Column("post_deadline_s", sa.Float, comment="the call does not begin to leave later than this after intent_at"),
     sa.Column("replied_at", _Time),
     sa.Column("outcome", sa.String(16), comment="accepted, refused, unsent, failed, ambiguous, interrupted"),
     sa.Column("http_status", sa.Integer),
@@ -123,6 +124,19 @@ decision = sa.Table(
     sa.Column("prediction_id", sa.String(200)),
     sa.Column("cost_micro_usd", _Money),
     sa.Column("who", _Text, nullable=False, comment="the account of the operating system, for people"),
+)
+
+owner = sa.Table(
+    "owner",
+    metadata,
+    sa.Column("id", sa.String(32), primary_key=True),
+    sa.Column("host", sa.String(120), nullable=False),
+    sa.Column("boot", sa.String(200), nullable=False, comment="the host's boot and namespaces, where the kernel tells"),
+    sa.Column("pid", sa.Integer, nullable=False),
+    sa.Column("started", sa.String(32), nullable=False, comment="of the process, in the kernel's count"),
+    sa.Column("lease_until", _Time, nullable=False, comment="the database's clock"),
+    sa.Column("ended", sa.String(8), comment="closed, gone or lapsed (its lease ran out); None: perhaps alive"),
+    comment="processes that have the ledger open on Postgres; on SQLite the kernel's file locks say all",
 )
 
 interest = sa.Table(

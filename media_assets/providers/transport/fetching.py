@@ -9,7 +9,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from media_assets.catalog import ModelSpec
-from media_assets.errors import OutputLostError, PurchaseError, UnexpectedResponseError, UnknownOutcomeError
+from media_assets.errors import (
+    Billed,
+    OutputLostError,
+    PurchaseError,
+    StorageError,
+    UnexpectedResponseError,
+    UnknownOutcomeError,
+)
 from media_assets.media.sniff import describe_unknown, is_no_file
 from media_assets.prediction import Prediction
 from media_assets.providers.base import Adapter
@@ -66,3 +73,12 @@ class Fetching:
 
 def _why_no_file(head: bytes) -> str | None:
     return describe_unknown(head) if is_no_file(head) else None
+
+
+def write_output(target: Path, content: bytes) -> None:
+    """Write an output that came inside a reply; blocking."""
+    try:
+        target.write_bytes(content)
+    except OSError as error:
+        message = f"an output that came could not be written: {error.strerror}. Make room before you run again."
+        raise StorageError(message, billed=Billed.YES) from error

@@ -1,0 +1,57 @@
+"""How Postgres is talked to, and the settings of a server that a ledger cannot be kept under."""
+
+import os
+import weakref
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.engine import URL
+
+from media_assets.errors import LedgerError
+
+_SESSION = {
+    # One writer at a time: one that stopped in the middle of a write, with its host perhaps, must not stop all others.
+    "idle_in_transaction_session_timeout": "30s",
+    "lock_timeout": "60s",
+    "tcp_keepalives_idle": "30",
+    "tcp_keepalives_interval": "10",
+    "tcp_keepalives_count": "3",
+}
+
+
+def postgres_engine(url: URL) -> sa.Engine:
+    """Return an engine whose sessions give up what a dead or frozen process holds.
+
+    Every transaction is READ COMMITTED, whatever the server's default: each statement of the protocol sees what was
+    committed before it, and its own condition decides.
+    """
+    engine = sa.create_engine(url, pool_pre_ping=True, isolation_level="READ COMMITTED")
+    sa.event.listen(engine, "connect", _set_session)
+    # What a forked child inherits is its parent's: used by both, or closed, it would break the parent's work.
+    this = weakref.ref(engine)
+    os.register_at_fork(after_in_child=lambda: mine.dispose(close=False) if (mine := this()) else None)
+    return engine
+
+
+def refuse_unsafe(engine: sa.Engine, where: str) -> None:
+    """Make sure that what is committed is durable.
+
+    Raises:
+        LedgerError: The server, the database or the role is set to say "committed" before it is so.
+    """
+    with engine.connect() as connection:
+        durable = connection.exec_driver_sql("SHOW synchronous_commit").scalar_one()
+    if durable == "off":
+        message = (
+            f"the ledger {where} has synchronous_commit off: a write that was confirmed can be lost in a crash, and "
+            "what was bought would be bought again. Set it to on, for example with ALTER DATABASE … SET "
+            "synchronous_commit = on. Nothing was sent."
+        )
+        raise LedgerError(message)
+
+
+def _set_session(connection: Any, _record: Any) -> None:
+    settings = "; ".join(f"SET {name} = '{value}'" for name, value in _SESSION.items())
+    with connection.cursor() as cursor:
+        cursor.execute(settings)
+    connection.commit()

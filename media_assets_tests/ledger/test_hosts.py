@@ -1,0 +1,58 @@
+"""What the kernel says of a process: certain where it says "gone", and silent where it cannot know."""
+
+import os
+import sys
+import time
+from subprocess import PIPE, Popen
+
+from media_assets.ledger.hosts import clock, is_gone, started, this_host
+
+
+def _sleeper() -> Popen[bytes]:
+    return Popen([sys.executable, "-c", "import sys; sys.stdin.read()"], stdin=PIPE)
+
+
+def test_a_host_is_itself_and_knows_its_boot() -> None:
+    """Two processes of one machine have to agree on what machine that is."""
+    assert this_host() == this_host()
+    assert this_host().name
+    if sys.platform == "linux":
+        assert len(this_host().boot) > 30, "boot id and namespaces"
+
+
+def test_a_living_process_is_not_gone() -> None:
+    """Whoever is taken for dead is bought for a second time."""
+    assert not is_gone(os.getpid(), started(os.getpid()))
+    assert not is_gone(1, started(1)), "another user's, perhaps"
+
+
+def test_a_killed_process_is_gone_even_before_its_parent_has_noticed() -> None:
+    """A zombie keeps its number, and does nothing more."""
+    with _sleeper() as process:
+        start = started(process.pid)
+        assert start
+        process.kill()
+        give_up = time.monotonic() + 20
+        while not is_gone(process.pid, start) and time.monotonic() < give_up:
+            time.sleep(0.005)
+
+        assert is_gone(process.pid, start)
+    assert is_gone(process.pid, start)
+
+
+def test_a_process_that_got_a_dead_ones_number_is_another_one() -> None:
+    """Numbers come round again; the moment of the start does not."""
+    assert is_gone(os.getpid(), str(int(started(os.getpid())) - 1))
+
+
+def test_without_a_start_nothing_is_certain() -> None:
+    """Where the kernel does not tell it, a number that is in use says nothing."""
+    assert not is_gone(os.getpid(), "")
+
+
+def test_the_clock_runs_on() -> None:
+    """It bounds how late a call may leave."""
+    before = clock()
+    time.sleep(0.01)
+
+    assert clock() - before >= 0.009
