@@ -17,7 +17,7 @@ from typing import Any, Self
 
 from media_assets.catalog import Recovery
 from media_assets.errors import MediaAssetsError, RateLimitedError
-from media_assets.ledger import Ledger, database, database_time, open_ledger
+from media_assets.ledger import Ledger, clock, database_time, open_ledger
 from media_assets.ledger.claims import Busy, Claim, Settlement
 from media_assets.ledger.hosts import Host
 from media_assets.ledger.ownership import OwnershipOptions
@@ -165,7 +165,7 @@ def _as_if_it_were(days_off: float) -> None:
             real = datetime.now(tz) + timedelta(days=days_off)
             return cls.fromtimestamp(real.timestamp(), tz)
 
-    for module in (database, database_time):
+    for module in (clock, database_time):
         vars(module)["datetime"] = Wrong
 
 
