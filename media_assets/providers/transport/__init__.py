@@ -196,9 +196,11 @@ class Transport:
     async def _posted(
         self, adapter: Adapter, call: HttpCall, limits: ExchangeLimits, before: Callable[[], None] | None, token: str
     ) -> HttpReply:
-        headers = self._headers(adapter, call)
         try:
-            reply = await exchange(call, headers=headers, limits=limits, before_sending=before, is_submit=True)
+            # No name for the headers: some reporters of errors show the variables of every frame, and a key is in them.
+            reply = await exchange(
+                call, headers=self._headers(adapter, call), limits=limits, before_sending=before, is_submit=True
+            )
         except NotSentError as error:
             message = f"{adapter.name} could not be reached: {error}. Nothing was sent."
             raise ProviderUnavailableError(message, provider=adapter.name) from error
