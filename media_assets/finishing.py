@@ -77,10 +77,10 @@ class Finishing:
             await self._refuse_unanswerable(claim, known)
         settlement = order.settlement(read, last_word=True)
         if claim.found is not PurchaseState.DONE:
+            work.settle(order, settlement)
             if not is_done(read):
                 await self.record_end(claim, read, settlement, work)
             await in_thread(self._ledger.purchases.write_done, claim, known, settlement)
-            work.spent_micro_usd = settlement.cost_micro_usd
         return replace(read, id=known.id)
 
     async def _refuse_unanswerable(self, claim: Claim, known: Prediction) -> NoReturn:

@@ -29,7 +29,7 @@ from media_assets.ledger import Ledger
 from media_assets.ledger.claims import Busy, Claim
 from media_assets.ledger.rows import PurchaseRow, PurchaseState
 from media_assets.orders import Order, Purchased, named, stored_failure
-from media_assets.prediction import Prediction, State
+from media_assets.prediction import Prediction
 from media_assets.pricing import to_micro_usd
 from media_assets.providers.transport import Transport
 from media_assets.submission import Keep, Submission, is_done
@@ -170,10 +170,8 @@ class Purchasing:
 
     def _can_ask(self, row: PurchaseRow | None, order: Order) -> bool:
         """Whether a purchase has a prediction that its provider can be asked about."""
-        if row is None or row.prediction_id is None:
-            return False
-        known = Prediction(id=row.prediction_id, state=State.UNKNOWN, urls=row.urls)
-        return self._transport.can_ask(order.request.provider, known)
+        known = row.prediction if row is not None else None
+        return known is not None and self._transport.can_ask(order.request.provider, known)
 
     def _is_undecided(self, claim: Claim, order: Order) -> bool:
         """Whether a paid submission was perhaps sent: it is never sent again on a guess."""

@@ -30,6 +30,7 @@ from media_assets.ledger.clock import elapsed_s
 from media_assets.ledger.lookups import Attempt
 from media_assets.orders import Order
 from media_assets.prediction import Prediction
+from media_assets.providers.base import Adapter
 from media_assets.providers.listing import Listed, Listing
 from media_assets.providers.transport import Transport
 from media_assets.threads import in_thread
@@ -59,6 +60,15 @@ class Undecided:
     order: Order
     ledger: Ledger
     transport: Transport
+
+    @property
+    def _adapter(self) -> Adapter:
+        return self.transport.adapter(self.order.request.provider)
+
+    @property
+    def _digests(self) -> list[str]:
+        """Of the files that the request builds on: the store names them so."""
+        return [path.stem for path in self.order.inputs.values()]
 
     async def clear_up(self) -> Prediction | None:
         """Find out what came of the submission; the finding is recorded.
@@ -131,12 +141,12 @@ class Undecided:
 
     def _left_s(self, attempt: Attempt) -> tuple[float, float]:
         """Return the seconds until the list is worth asking, and until what it does not show was never accepted."""
-        spec, adapter = self.order.spec, self.transport.adapter(self.order.request.provider)
+        spec = self.order.spec
         # What its process died of may still have been sent until its deadline; what ended, ended then.
         may_arrive_s = 0.0 if attempt.has_ended else self.transport.post_deadline_s(spec)
         settled_s = may_arrive_s + self.transport.options.settle_lag_s
         # A list of what has ended shows a submission only once it can be waiting and running no longer.
-        works_s = 0.0 if adapter.lists_running else spec.queue_deadline_s + spec.run_deadline_s
+        works_s = 0.0 if self._adapter.lists_running else spec.queue_deadline_s + spec.run_deadline_s
         passed_s = _passed_s(attempt)
         return settled_s - passed_s, settled_s + works_s - passed_s
 
@@ -164,19 +174,17 @@ class Undecided:
 
     async def _candidates(self, listing: Listing) -> list[Listed]:
         """Return what may have become of the submission, and is nobody else's."""
-        request, adapter = self.order.request, self.transport.adapter(self.order.request.provider)
-        digests = [path.stem for path in self.order.inputs.values()]
-        alike = [one for one in listing.items if adapter.is_of(request, one, digests=digests)]
+        request = self.order.request
+        alike = [one for one in listing.items if self._adapter.is_of(request, one, digests=self._digests)]
         ids = {one.prediction.id for one in alike} | {other for one in alike for other in one.other_ids}
         taken = await in_thread(self.ledger.purchases.ids_taken, request.provider, ids)
         return [one for one in alike if not taken & {one.prediction.id, *one.other_ids}]
 
     async def _only(self, attempt: Attempt, candidates: list[Listed]) -> Prediction:
         """Return the one prediction that must be it, or give up."""
-        request, adapter = self.order.request, self.transport.adapter(self.order.request.provider)
-        digests = [path.stem for path in self.order.inputs.values()]
+        request = self.order.request
         (first, *more) = candidates
-        if more or not adapter.is_surely_of(request, first, digests=digests):
+        if more or not self._adapter.is_surely_of(request, first, digests=self._digests):
             ids = ", ".join(one.prediction.id for one in candidates[:5])
             reason = f"{request.provider} lists {len(candidates)} that it may have become ({ids}), and not which."
             await self._give_up(reason, attempt)

@@ -9,7 +9,7 @@ from typing import Any
 
 from media_assets.errors import Billed, LedgerError, MediaAssetsError, UnexpectedResponseError
 from media_assets.ledger.rows import PurchaseRow, PurchaseState
-from media_assets.prediction import Prediction, State
+from media_assets.prediction import Prediction
 
 ENDED: Mapping[str, float] = {"progress": 1.0}
 """What is kept of work that has ended at its provider: it holds no place there any more."""
@@ -37,9 +37,7 @@ class Claim:
     @property
     def prediction(self) -> Prediction | None:
         """The prediction that was submitted for it, as far as it is known."""
-        if self.row is None or self.row.prediction_id is None:
-            return None
-        return Prediction(id=self.row.prediction_id, state=State.UNKNOWN, urls=self.row.urls)
+        return self.row.prediction if self.row is not None else None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,6 +12,7 @@ from media_assets.catalog import Recovery
 from media_assets.errors import Billed, MediaAssetsError, Rerun
 from media_assets.ledger.clock import mark, utc_now
 from media_assets.ledger.schema import artifact, attempt, interest, output, purchase, step
+from media_assets.prediction import Prediction, State
 from media_assets.request import GenerationRequest
 
 
@@ -76,6 +77,13 @@ class PurchaseRow:
     created_at: str
     updated_at: str
     artifact: Artifact | None
+
+    @property
+    def prediction(self) -> Prediction | None:
+        """The prediction that was submitted for it, as one to ask about; None where none is known."""
+        if self.prediction_id is None:
+            return None
+        return Prediction(id=self.prediction_id, state=State.UNKNOWN, urls=self.urls)
 
     def request(self) -> GenerationRequest:
         """Return the request that was bought, with the parameters it was made with."""
