@@ -92,6 +92,7 @@ purchase = sa.Table(
     sa.Column("error", _Text, comment="JSON: class, message, rerun, billed"),
     sa.Column("created_at", _Time, nullable=False),
     sa.Column("updated_at", _Time, nullable=False),
+    sa.Column("cancel_requested_at", _Time, comment="when the last that wanted it asked to stop; None: nobody did"),
     sa.UniqueConstraint("provider", "account", "prediction_id"),
     sa.Index("ix_purchase_state", "state"),
     sa.Index("ix_purchase_prompt_key", "prompt_key"),
@@ -183,6 +184,7 @@ artifact = sa.Table(
     sa.Column("mime", sa.String(80), nullable=False),
     sa.Column("info", _Text, nullable=False, comment="MediaInfo as JSON"),
     sa.Column("created_at", _Time, nullable=False),
+    sa.Column("unused_since", _Time, comment="since when nothing needs the file; None: something does"),
 )
 
 output = sa.Table(
