@@ -24,7 +24,6 @@ from media_assets.errors import (
 )
 from media_assets.film import StepResult
 from media_assets.ledger import Ledger
-from media_assets.ledger.budgets import NotReservedError
 from media_assets.ledger.prompts import FinishedStep
 from media_assets.ledger.rows import PurchaseState
 from media_assets.media.length import film_length_s
@@ -37,7 +36,7 @@ from media_assets.prompt import Prompt, Step
 from media_assets.purchase import Purchasing
 from media_assets.request import GenerationRequest
 from media_assets.reserving import Reserving
-from media_assets.routes import moves_on, reason_for
+from media_assets.routes import UnknownTerms, moves_on, reason_for, to_tell
 from media_assets.standing import Standing, needs
 from media_assets.steps import (
     AFTER_VIDEO_TOLERANCE,
@@ -74,6 +73,7 @@ class ChainContext:
     retry_failed: bool
     waits: bool
     """Whether it is waited until a provider can say what came of a submission without a reply."""
+    unknown: UnknownTerms
     tell: Tell
     say: Say
 
@@ -187,9 +187,8 @@ class Chain:
                 waits = self._at.waits and not (rest and rest[0].recovery is Recovery.FREE)
                 draft, purchased = await self._ask(step, spec, made, is_fallback=position > 0, waits=waits)
             except MediaAssetsError as error:
-                # That a second model cannot even be asked says nothing of why it was needed.
-                failure = failure if failure is not None and isinstance(error, PlanError) else error
-                if self._at.planner.settings.strict or not rest or not moves_on(error, rest[0]):
+                failure, unknown = to_tell(failure, error), self._at.unknown.policy
+                if self._at.planner.settings.strict or not rest or not moves_on(error, rest[0], unknown):
                     raise failure from error.__cause__
                 continue
             inputs = draft.request.input_keys()
@@ -272,27 +271,25 @@ class Chain:
             for role in request.input_keys()
             if (artifact := made[Step(role)].artifact) is not None
         }
+        worst_usd = self._at.planner.quote(request, self._at.today).max_usd
         order = Order(
             request=request,
             spec=draft.spec,
             prompt_key=self._at.prompt.key,
             plan_id=self._at.reserving.plan_id,
-            estimate_usd=self._at.planner.quote(request, self._at.today).max_usd,
+            estimate_usd=worst_usd,
             today=self._at.today,
             assume_usd=self._at.planner.settings.assume_usd,
             inputs=inputs,
             question=self._question(draft, made),
             retry_failed=self._at.retry_failed,
+            reserve=lambda: self._at.reserving.swap(request.step, draft.spec.provider, to_micro_usd(worst_usd)),
             waits=waits,
+            resubmit_max_usd=self._at.unknown.resubmit_max_usd,
             say=lambda message: self._at.say(request.step, message),
             tell=lambda fraction: self._at.tell(request.step, "progress", fraction, None),
         )
-        while True:
-            try:
-                return await self._at.purchasing.buy(order)
-            except NotReservedError:
-                # Another's purchase, which held its money, has failed since; or the plan's estimate was too low.
-                await self._at.reserving.swap(request.step, draft.spec.provider, to_micro_usd(order.estimate_usd))
+        return await self._at.purchasing.buy(order)
 
     def _question(self, draft: Draft, made: Mapping[Step, StepResult]) -> Question:
         """Return what the file has to be, to be good enough to build on."""

@@ -7,7 +7,7 @@
     │   ├── UnknownModelError
     │   └── CatalogError
     ├── BudgetExceededError             .scopes .may_pass: nothing sent; the prompt is deferred, not failed
-    ├── PurchaseError                   .step .provider .model .request_key .prediction_id .http_status
+    ├── PurchaseError                   .step .provider .model .request_key .prediction_id .http_status .at_most_usd
     │   ├── RequestRejectedError        refused before work began: not billed, a rerun changes nothing
     │   │   ├── KeyRejectedError        the key is missing, wrong, or may not do this
     │   │   ├── InsufficientCreditError the account is empty: the whole run stops asking this provider
@@ -39,6 +39,7 @@ All arguments but the message are keyword-only, and every error survives picklin
 """
 
 from collections.abc import Sequence
+from decimal import Decimal
 from enum import StrEnum
 from typing import Any, ClassVar, Self
 
@@ -198,6 +199,8 @@ class PurchaseError(MediaAssetsError):
         self.request_key = request_key
         self.prediction_id = prediction_id
         self.http_status: int | None = None
+        self.at_most_usd: Decimal | None = None
+        """What the purchase may cost at most, where that is known."""
 
 
 class RequestRejectedError(PurchaseError):
@@ -252,6 +255,8 @@ class UnknownOutcomeError(PurchaseError):
 
     rerun = Rerun.ASK
     billed = Billed.UNKNOWN
+    is_last_word: bool = False
+    """Whether its provider was asked, and will not know more later."""
 
 
 class OutputLostError(PurchaseError):

@@ -1,6 +1,6 @@
 """What goes into a purchase, and what comes out of it."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import date
 from decimal import Decimal
@@ -16,8 +16,10 @@ from media_assets.errors import (
     OutputLostError,
     PredictionFailedError,
     PurchaseError,
+    Rerun,
     UnknownOutcomeError,
 )
+from media_assets.ledger.budgets import NotReservedError
 from media_assets.ledger.claims import Settlement
 from media_assets.ledger.rows import PurchaseRow, PurchaseState
 from media_assets.media.questions import Question
@@ -28,6 +30,11 @@ from media_assets.request import GenerationRequest
 
 def _tell_nobody(fraction: float) -> None:
     del fraction
+
+
+async def _reserve_nothing() -> None:
+    message = "the plan has not reserved what this may cost. Nothing was sent."
+    raise NotReservedError(message, rerun=Rerun.RESUBMIT)
 
 
 def _say_nothing(message: str) -> None:
@@ -52,10 +59,16 @@ class Order:
     """The files the request builds on, by role, as they are in the store."""
     question: Question
     """What the file has to be, to be good enough to build on."""
+    reserve: Callable[[], Awaitable[None]] = field(default=_reserve_nothing)
+    """Reserves the worst case again, where the plan no longer holds it; raises where a cap does not leave it."""
     retry_failed: bool = False
     """Whether a purchase that failed for good is tried again, which may cost money again."""
     waits: bool = True
     """Whether it is waited until a provider can say what came of a submission whose reply was lost."""
+    resubmit_max_usd: Decimal = Decimal(0)
+    """Up to which worst case a submission of unknown outcome counts as billed and is sent once more; 0: never."""
+    notes: tuple[str, ...] = ()
+    """What the user should know of how it was bought."""
     tell: Callable[[float], None] = field(default=_tell_nobody)
     """Called with the fraction done, from any thread."""
     say: Callable[[str], None] = field(default=_say_nothing)

@@ -14,6 +14,7 @@ import logging
 import secrets
 import shutil
 import time
+from dataclasses import replace
 
 from media_assets.artifact import ArtifactStore
 from media_assets.catalog import Recovery
@@ -23,9 +24,11 @@ from media_assets.errors import (
     MediaAssetsError,
     OutputLostError,
     PurchaseError,
+    UnknownOutcomeError,
 )
 from media_assets.finishing import Finishing, Work
 from media_assets.ledger import Ledger
+from media_assets.ledger.budgets import NotReservedError
 from media_assets.ledger.claims import Busy, Claim
 from media_assets.ledger.rows import PurchaseRow, PurchaseState
 from media_assets.orders import Order, Purchased, named, stored_failure
@@ -62,18 +65,48 @@ class Purchasing:
             MediaError: What was made is not good enough, or a local model failed.
         """
         try:
-            return await self._buy(order)
+            try:
+                return await self._buy(order)
+            except PurchaseError as error:
+                if not await self._resubmits(order, error):
+                    raise
+            return await self._buy_once_more(order)
         except PurchaseError as error:
-            request = order.request
+            request, error.at_most_usd = order.request, order.estimate_usd
             raise named(
                 error, step=str(request.step), model=request.model, request_key=request.key
             ) from error.__cause__
+
+    async def _resubmits(self, order: Order, error: PurchaseError) -> bool:
+        """Whether a submission of unknown outcome is sent once more by the user's policy; that is recorded."""
+        if error.billed is not Billed.UNKNOWN or not 0 < order.estimate_usd <= order.resubmit_max_usd:
+            return False
+        row = await in_thread(self._ledger.purchases.get, order.request.key)
+        if row is None or row.state is not PurchaseState.UNKNOWN or self._can_ask(row, order):
+            return False
+        may_be_learned = can_be_cleared_up(self._transport, order)
+        if may_be_learned and not (isinstance(error, UnknownOutcomeError) and error.is_last_word):
+            return False
+        return await in_thread(self._ledger.decisions.resubmit_once, order.request.key)
+
+    async def _buy_once_more(self, order: Order) -> Purchased:
+        """Buy what was submitted before, and counts as billed though nothing is to be had of it."""
+        amount = f"{order.estimate_usd} USD"
+        note = f"a submission of unknown outcome counts as billed, at its worst case of {amount}; it was sent once more"
+        _log.warning("purchase %s of %s: %s", order.request.key[:12], order.spec.id, note)
+        bought = await self._buy(replace(order, notes=(*order.notes, note)))
+        return replace(bought, spent_usd=bought.spent_usd + order.estimate_usd)
 
     async def _buy(self, order: Order) -> Purchased:
         wait_s = _FIRST_WAIT_S
         remake = False
         while True:
-            found = await self._claim(order, remake=remake)
+            try:
+                found = await self._claim(order, remake=remake)
+            except NotReservedError:
+                # Another's purchase, which held its money, has failed since; or the plan's estimate was too low.
+                await order.reserve()
+                continue
             if isinstance(found, Claim):
                 return await self._work(found, order)
             if isinstance(found, Busy):
@@ -215,7 +248,8 @@ class Purchasing:
 
     async def _submit_and_store(self, claim: Claim, order: Order, work: Work) -> Purchased:
         submission = self._submission(claim, order)
-        references, work.notes = await submission.prepare(work.scratch)
+        references, prepared = await submission.prepare(work.scratch)
+        work.notes = (*order.notes, *prepared)
         async with contextlib.AsyncExitStack() as stack:
             try:
                 await stack.enter_async_context(self._transport.place(order.request.provider))

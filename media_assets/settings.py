@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from media_assets.ledger.ownership import OwnershipOptions
     from media_assets.plan import PlanSettings
     from media_assets.providers.transport.options import TransportOptions
+    from media_assets.routes import UnknownTerms
     from media_assets.studio import StudioOptions
 
 STATE_FOLDER = ".media_assets"
@@ -99,6 +100,11 @@ class Settings(BaseSettings):
     """Cap on what may be spent in a UTC day at ElevenLabs."""
     budget_wait_s: float = Field(default=1800.0, ge=0)
     """How long a prompt waits for money that others have reserved, while none of it is settled. 0: it does not wait."""
+    unknown_policy: Literal["hold", "resubmit_if_cheap", "fallback"] = "hold"
+    """What is done where nobody can know whether a submission was billed: ``hold`` it for you to decide, submit it once
+    more if its worst case is small, or buy from the next model of the route as well."""
+    resubmit_max_usd: Usd = "0.02"
+    """Under ``resubmit_if_cheap``: the largest worst case that counts as small. The budget counts both."""
     assume_usd: Usd | None = None
     """What a model without a price is taken to cost a request. None: such a model is refused."""
     catalog_folder: Path | None = None
@@ -230,6 +236,12 @@ class Settings(BaseSettings):
             provider_day_usd={name: usd for name, usd in of_providers.items() if usd is not None},
         )
 
+    def unknown(self) -> "UnknownTerms":
+        """Return what is done where nobody can know whether a submission was billed."""
+        from media_assets.routes import UnknownPolicy, UnknownTerms  # noqa: PLC0415 - as above
+
+        return UnknownTerms(policy=UnknownPolicy(self.unknown_policy), cheap_usd=Decimal(self.resubmit_max_usd))
+
     def studio_options(self) -> "StudioOptions":
         """Return what a studio is opened with."""
         from media_assets.studio import StudioOptions  # noqa: PLC0415 - as above
@@ -240,6 +252,7 @@ class Settings(BaseSettings):
             plan=self.plan_settings(),
             caps=self.caps(),
             budget_wait_s=self.budget_wait_s,
+            unknown=self.unknown(),
             max_in_flight=self.max_in_flight,
             endpoints=self.endpoints(),
             transport=self.transport_options(),

@@ -28,6 +28,7 @@ from media_assets.providers.transport import Transport, TransportOptions, open_t
 from media_assets.providers.transport.spool import Spool
 from media_assets.purchase import Purchasing
 from media_assets.reserving import Place, Places, Reservations, Reserving
+from media_assets.routes import UnknownPolicy, UnknownTerms
 from media_assets.standing import Standing, Standings, missing_steps
 from media_assets.threads import in_thread
 
@@ -72,6 +73,8 @@ class MakeOptions:
     """Try what failed for good again, which may cost money again."""
     waits: bool = True
     """Whether to wait until a provider can say what came of a submission whose reply was lost."""
+    unknown: UnknownPolicy | None = None
+    """What is done where nobody can know whether a submission was billed; None: what the studio was opened with."""
     source: str = "library"
     """Where the prompts came from, for people."""
     pinned: bool = False
@@ -93,6 +96,8 @@ class StudioOptions:
     """What may be spent at most."""
     budget_wait_s: float = 1800
     """How long a prompt waits for money that others have reserved, while none of it is settled."""
+    unknown: UnknownTerms = field(default_factory=UnknownTerms)
+    """What is done where nobody can know whether a submission was billed."""
     max_in_flight: int = 8
     """Prompts worked on at once."""
     endpoints: Endpoints = field(default_factory=Endpoints)
@@ -135,6 +140,7 @@ class Studio:
     transport: Transport
     planner: Planner
     reservations: Reservations
+    unknown: UnknownTerms
     max_in_flight: int
     today: Callable[[], date]
 
@@ -280,7 +286,7 @@ class Studio:
             call.place.leave()
 
     async def _run_chain(self, make: _Make, film: Film) -> None:
-        prompt = make.prompt
+        prompt, policy = make.prompt, make.call.options.unknown
         chain = Chain(
             ChainContext(
                 prompt=prompt,
@@ -294,6 +300,7 @@ class Studio:
                 # What made a step degraded has failed before, and is what an upgrade tries again.
                 retry_failed=make.call.options.retry_failed or make.call.options.upgrade,
                 waits=make.call.options.waits,
+                unknown=self.unknown if policy is None else replace(self.unknown, policy=policy),
                 tell=make.tell,
                 say=make.say,
             )
@@ -385,6 +392,7 @@ def open_studio(
                 key_problem=transport.key_problem,
             ),
             reservations=Reservations(ledger=ledger, caps=chosen.caps, wait_s=chosen.budget_wait_s, today=today),
+            unknown=chosen.unknown,
             max_in_flight=chosen.max_in_flight,
             today=today,
         )

@@ -131,7 +131,7 @@ class Undecided:
                 return await self._only(attempt, candidates)
             if not listing.complete:
                 reason = f"{self.order.request.provider}'s list could not be read to its end."
-                await self._give_up(reason, attempt)
+                await self._give_up(reason, attempt, is_last_word=False)
             if proof_left_s <= 0:
                 provider = self.order.request.provider
                 message = f"{provider}'s list shows that the submission never arrived; it is sent again."
@@ -156,7 +156,7 @@ class Undecided:
         provider = self.order.request.provider
         if not self.order.waits:
             reason = f"{provider} can be asked what came of it in {left_s:.0f} s; run again then."
-            await self._give_up(reason, attempt)
+            await self._give_up(reason, attempt, is_last_word=False)
         self.order.say(f"waits {left_s:.0f} s until {provider}'s list tells what came of a submission without a reply")
         await asyncio.sleep(min(left_s, longest_s))
 
@@ -170,7 +170,8 @@ class Undecided:
                 request.provider, endpoints=[request.endpoint], since=since, until=now + _MARGIN
             )
         except MediaAssetsError as error:
-            await self._give_up(f"{request.provider}'s list could not be had: {error.message}", attempt)
+            reason = f"{request.provider}'s list could not be had: {error.message}"
+            await self._give_up(reason, attempt, is_last_word=False)
 
     async def _candidates(self, listing: Listing) -> list[Listed]:
         """Return what may have become of the submission, and is nobody else's."""
@@ -197,13 +198,14 @@ class Undecided:
         await in_thread(self.ledger.purchases.write_put_back, self.claim, attempt.token, error, block_s=0.0)
         crash_point("cleared")
 
-    async def _give_up(self, reason: str, attempt: Attempt | None) -> NoReturn:
+    async def _give_up(self, reason: str, attempt: Attempt | None, *, is_last_word: bool = True) -> NoReturn:
         message = (
             f"a submission was sent and no reply was recorded: {reason} It keeps its budget. Look on the provider's "
             f"site, then use `media-assets ledger adopt|resubmit|write-off {self.claim.request_key[:12]}`."
         )
         row = self.claim.row
         error = UnknownOutcomeError(message, prediction_id=row.prediction_id if row else None)
+        error.is_last_word = is_last_word
         token = attempt.token if attempt is not None and attempt.outcome is None else None
         await in_thread(self.ledger.purchases.write_unknown, self.claim, error, token=token)
         raise error

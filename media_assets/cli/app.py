@@ -108,6 +108,14 @@ Out = Annotated[
         help="Where the film goes (one prompt only), or a folder. Otherwise films/KEY.mp4 in the home.",
     ),
 ]
+Policy = Annotated[
+    str | None,
+    typer.Option(
+        "--unknown",
+        metavar="POLICY",
+        help="Where nobody can know whether a submission was billed: hold, resubmit_if_cheap or fallback.",
+    ),
+]
 NoWait = Annotated[
     bool,
     typer.Option(
@@ -173,6 +181,7 @@ def generate(
     ] = False,
     out: Out = None,
     no_wait: NoWait = False,
+    unknown: Policy = None,
     json: Json = False,
 ) -> None:
     """Make the film of one prompt, or of every prompt of FILE; what is there already is taken.
@@ -190,6 +199,7 @@ def generate(
         retry_failed=retry_failed,
         waits=not no_wait,
         max_run_usd=max_run_usd,
+        unknown=unknown,
         json=json,
     )
     raise typer.Exit(run_generate(job))

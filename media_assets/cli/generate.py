@@ -28,6 +28,7 @@ from media_assets.errors import (
 from media_assets.film import Film
 from media_assets.prompt import Prompt, Step
 from media_assets.prompt_file import read_rows
+from media_assets.routes import UnknownPolicy
 from media_assets.settings import read_cap_usd
 from media_assets.standing import Standings
 from media_assets.studio import MakeOptions, Studio
@@ -48,6 +49,7 @@ class Job:
     retry_failed: bool = False
     waits: bool = True
     max_run_usd: str | None = None
+    unknown: str | None = None
     json: bool = False
 
 
@@ -151,8 +153,23 @@ def _check(job: Job) -> _Checked:
     prompts = read_asked(job.asked)
     wanted = steps_of(job.only)
     out = None if job.out is None else _out_path(job.out, prompts, wanted)
-    options = MakeOptions(upgrade=job.upgrade, retry_failed=job.retry_failed, waits=job.waits, source=job.asked.source)
+    options = MakeOptions(
+        upgrade=job.upgrade,
+        retry_failed=job.retry_failed,
+        waits=job.waits,
+        unknown=None if job.unknown is None else _policy(job.unknown),
+        source=job.asked.source,
+    )
     return _Checked(prompts=prompts, wanted=wanted, out=out, options=options)
+
+
+def _policy(name: str) -> UnknownPolicy:
+    try:
+        return UnknownPolicy(name.strip().lower().replace("-", "_"))
+    except ValueError as error:
+        fault = f"{shorten(name)!a} is no policy; they are {', '.join(UnknownPolicy)}"
+        headline = "this cannot be made as asked; nothing was sent:"
+        raise PromptFileError.of(headline, [Problem(PLACE, "--unknown", fault)]) from error
 
 
 def _out_path(out: str, prompts: list[Prompt], wanted: frozenset[Step]) -> Path:

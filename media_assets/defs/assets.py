@@ -31,6 +31,7 @@ from media_assets.film import Film, StepResult
 from media_assets.prompt import Prompt, Step
 from media_assets.prompt_file import validate_prompt
 from media_assets.request import SCHEMA_VERSION
+from media_assets.routes import UnknownPolicy
 from media_assets.standing import MADE_FROM
 from media_assets.studio import Event, MakeOptions, Studio
 
@@ -80,6 +81,16 @@ class MediaConfig(dg.Config):
     max_cost_usd: str = Field(
         default="", description="Cap on what each prompt may cost, in USD; empty: its own, or the setting's"
     )
+    max_run_usd: str = Field(
+        default="", description="Cap on what this run and its retries may cost, in USD, or none; empty: the setting's"
+    )
+    unknown: str = Field(
+        default="",
+        description=(
+            "Where nobody can know whether a submission was billed: hold, resubmit_if_cheap or fallback; empty: the "
+            "setting's"
+        ),
+    )
 
 
 @dg.multi_asset(
@@ -106,7 +117,7 @@ def media(  # noqa: PLR0917 - Dagster takes no keyword-only arguments
         store=store, ledger=ledger, local=local, replicate=replicate, fal=fal, openai=openai, elevenlabs=elevenlabs
     )
     try:
-        with opened_studio(resources) as studio:
+        with opened_studio(resources, max_run_usd=config.max_run_usd) as studio:
             prompts, failed = _prompts(studio, keys, config, _origin(context))
             report = _Report(context, single=len(keys) == 1, with_pictures=len(keys) <= _MOST_WITH_PICTURES)
             films = _make(studio, prompts, config, report, run_id=_origin(context))
@@ -122,7 +133,13 @@ def media(  # noqa: PLR0917 - Dagster takes no keyword-only arguments
 
 
 def _make(studio: Studio, prompts: list[Prompt], config: MediaConfig, report: "_Report", *, run_id: str) -> list[Film]:
-    options = MakeOptions(upgrade=config.upgrade, retry_failed=config.retry_failed, pinned=True, run_id=run_id)
+    options = MakeOptions(
+        upgrade=config.upgrade,
+        retry_failed=config.retry_failed,
+        unknown=_policy(config.unknown),
+        pinned=True,
+        run_id=run_id,
+    )
     watch = parent_watch()
 
     async def make_all() -> list[Film]:
@@ -183,6 +200,15 @@ def _step(name: str) -> Step:
         headline = "the run's configuration cannot be used:"
         fault = f"{name!r} is not a step; the steps are {', '.join(Step)}"
         raise PlanError.of(headline, [Problem("", "new_take", fault)]) from None
+
+
+def _policy(name: str) -> UnknownPolicy | None:
+    try:
+        return UnknownPolicy(name) if name else None
+    except ValueError:
+        headline = "the run's configuration cannot be used:"
+        fault = f"{name!r} is not a policy; they are {', '.join(UnknownPolicy)}"
+        raise PlanError.of(headline, [Problem("", "unknown", fault)]) from None
 
 
 class _Report:

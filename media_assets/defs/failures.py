@@ -8,7 +8,7 @@ from collections.abc import Mapping
 
 import dagster as dg
 
-from media_assets.errors import MediaAssetsError, PurchaseError
+from media_assets.errors import Billed, MediaAssetsError, PurchaseError
 
 _SHOWN = 20
 
@@ -16,16 +16,18 @@ _ADVICE = {
     "never": "A rerun changes nothing: change the prompt, a setting or the take first.",
     "resubmit": "Nothing was billed: materialize again.",
     "resume": "Materialize again: it goes on where it stopped, and pays for nothing twice.",
-    "ask": "A person has to decide first: see `media-assets ledger show`.",
+    "ask": "A person has to decide first: see `media-assets ledger unknown`.",
 }
 
 
 def as_failure(error: MediaAssetsError) -> dg.Failure:
     """Build the failure of one prompt; returned, so that callers write ``raise … from``."""
-    metadata: dict[str, str] = {"rerun": str(error.rerun), "billed": str(error.billed)}
+    metadata: dict[str, str | float] = {"rerun": str(error.rerun), "billed": str(error.billed)}
     if isinstance(error, PurchaseError):
         named = ("step", "model", "request_key", "prediction_id")
         metadata |= {name: value for name in named if (value := getattr(error, name))}
+        if error.at_most_usd is not None and error.billed is Billed.UNKNOWN:
+            metadata["at_most_usd"] = float(error.at_most_usd)
     return dg.Failure(
         description=f"{type(error).__name__}: {error.message}\n{_ADVICE[error.rerun]}",
         metadata=metadata,

@@ -9,7 +9,8 @@ from typing import Any
 import dagster as dg
 from pydantic import Field, SecretStr
 
-from media_assets.settings import KEY_FIELDS, find_home, load_settings
+from media_assets.errors import PlanError, Problem
+from media_assets.settings import KEY_FIELDS, find_home, load_settings, read_cap_usd
 from media_assets.studio import Studio, open_studio
 
 _KEY = "API key, by EnvVar; empty: {}"
@@ -103,14 +104,29 @@ class Resources:
         return {name: value for name, value in given.items() if value}
 
 
+def _run_cap(text: str) -> str:
+    cap = read_cap_usd(text)
+    if cap is None:
+        headline = "the run's configuration cannot be used:"
+        fault = f"{text!r} is not an amount in USD, such as 2.50, nor none"
+        raise PlanError.of(headline, [Problem("", "max_run_usd", fault)])
+    return cap
+
+
 @contextlib.contextmanager
-def opened_studio(resources: Resources) -> Iterator[Studio]:
-    """Open the studio that the resources describe; what they leave empty comes from the settings."""
+def opened_studio(resources: Resources, *, max_run_usd: str = "") -> Iterator[Studio]:
+    """Open the studio that the resources describe; what they leave empty comes from the settings.
+
+    Args:
+        resources: What it is opened with.
+        max_run_usd: The run's own cap, or ``none``; empty: the setting's.
+    """
     settings = load_settings()
     home = (
         Path(resources.store.home).expanduser().absolute() if resources.store.home else find_home(settings, Path.cwd())
     )
-    options = settings.model_copy(update=resources.changes()).studio_options()
+    changes = resources.changes() | ({"max_run_usd": _run_cap(max_run_usd)} if max_run_usd else {})
+    options = settings.model_copy(update=changes).studio_options()
     local_concurrency = resources.local.concurrency or None
     with open_studio(
         home, replace(options, transport=replace(options.transport, local_concurrency=local_concurrency))

@@ -22,6 +22,9 @@ from media_assets.ledger.rows import (
 from media_assets.ledger.schema import attempt, decision, purchase
 from media_assets.prediction import Prediction
 
+POLICY = "resubmit_if_cheap"
+"""Who decided, where it was the policy that a person had set."""
+
 
 class Decisions:
     """Ends what is undecided, on a person's word."""
@@ -43,6 +46,7 @@ class Decisions:
                 raise ConfigurationError(message)
             values = {"state": PurchaseState.SUBMITTED, "error": None, **known_of(prediction)}
             self._decide(connection, now, "adopt", values, who=who, prediction_id=prediction.id)
+            self._close_attempt(connection, now, "accepted", prediction_id=prediction.id)
 
     def resubmit(self, row: PurchaseRow, *, who: str) -> None:
         """Record that a submission was never accepted, so that the next run submits again. **It may cost money** twice.
@@ -54,7 +58,33 @@ class Decisions:
             now = self._undecided(connection, row)
             budgets.settle(connection, request_key=row.request_key, cost_micro_usd=0)
             self._decide(connection, now, "resubmit", {"state": PurchaseState.CANCELED, "error": None}, who=who)
+            self._close_attempt(connection, now, "unsent")
             close_interest(connection, row.request_key)
+
+    def resubmit_once(self, request_key: str) -> bool:
+        """Record that a policy has a submission of unknown outcome sent once more. **It may cost money** twice.
+
+        The first one counts as billed at its worst case: nobody will ever know less than that.
+
+        Returns:
+            Whether the purchase may be claimed again; False where it is undecided, and was sent once more before.
+        """
+        with self._database.write() as connection:
+            now = find_row(connection, request_key)
+            if now is None or now.state is not PurchaseState.UNKNOWN or self._owner.is_alive(now.owner):
+                return True  # somebody was faster: how it stands now is for the claim to see
+            by_policy = sa.select(decision.c.n).filter_by(request_key=request_key, what="resubmit", who=POLICY)
+            if connection.execute(by_policy).first() is not None:
+                return False
+            cost = now.estimate_micro_usd
+            budgets.settle(connection, request_key=request_key, cost_micro_usd=cost)
+            values = {
+                "state": PurchaseState.CANCELED,
+                "cost_micro_usd": sa.func.coalesce(purchase.c.cost_micro_usd, 0) + cost,
+            }
+            self._decide(connection, now, "resubmit", values, who=POLICY, cost_micro_usd=cost)
+            close_interest(connection, request_key)
+        return True
 
     def write_off(self, row: PurchaseRow, *, cost_micro_usd: int | None = None, who: str) -> int:
         """Record that a submission was billed and its output is not to be had; return what that cost, in micro-USD.
@@ -138,14 +168,6 @@ class Decisions:
         if raise_fence(connection, row, {**values, "owner": NOBODY, "updated_at": now}) is None:
             message = f"purchase {row.request_key[:12]} has changed meanwhile; look again. Nothing was changed."
             raise ConfigurationError(message)
-        newest = sa.select(sa.func.max(attempt.c.n)).filter_by(request_key=row.request_key).scalar_subquery()
-        if what in {"adopt", "resubmit"}:
-            outcome = {"adopt": "accepted", "resubmit": "unsent"}[what]
-            connection.execute(
-                sa.update(attempt)
-                .where(attempt.c.request_key == row.request_key, attempt.c.n == newest)
-                .values(outcome=outcome, prediction_id=prediction_id)
-            )
         count = sa.select(sa.func.count()).select_from(decision).filter_by(request_key=row.request_key)
         connection.execute(
             sa.insert(decision).values(
@@ -158,4 +180,14 @@ class Decisions:
                 cost_micro_usd=cost_micro_usd,
                 who=who,
             )
+        )
+
+    def _close_attempt(
+        self, connection: sa.Connection, row: PurchaseRow, outcome: str, *, prediction_id: str | None = None
+    ) -> None:
+        newest = sa.select(sa.func.max(attempt.c.n)).filter_by(request_key=row.request_key).scalar_subquery()
+        connection.execute(
+            sa.update(attempt)
+            .where(attempt.c.request_key == row.request_key, attempt.c.n == newest)
+            .values(outcome=outcome, prediction_id=prediction_id)
         )

@@ -144,3 +144,16 @@ def test_a_file_that_was_refused_can_be_accepted(market: Market, cli: Cli) -> No
 
     assert cli(*PICTURE, "--route", "image=replicate:sdxl", **environment).code == 0
     assert market.posts() == 1
+
+
+def test_a_run_may_decide_beforehand(market: Market, cli: Cli) -> None:
+    """A policy is typed, or refused with the policies there are."""
+    one = _Bought(market, cli, "openai:gpt-image-2")
+
+    refused = one.again("--unknown", "guess")
+    assert refused.code == 2
+    assert "hold, resubmit_if_cheap, fallback" in refused.err
+    assert one.again("--unknown", "resubmit-if-cheap").code == 5, (
+        "the worst case is above MEDIA_ASSETS_RESUBMIT_MAX_USD"
+    )
+    assert market.posts() == 1

@@ -16,6 +16,7 @@ from media_assets.defs.partitions import PARTITIONS_NAME
 from media_assets.ledger import open_ledger
 from media_assets.ledger.rows import PurchaseRow
 from media_assets_tests.defs.materializing import FOUR, pin, purchases_of, quick, run_config
+from media_assets_tests.simulated import FAST, open_market
 
 
 class Stage:
@@ -53,6 +54,13 @@ class Stage:
     def events(self, run: str) -> str:
         """Return everything that a run has told."""
         return " ".join(str(event) for event in self._instance.all_logs(run))
+
+    def failure_metadata(self, run: str) -> str:
+        """Return the metadata of a run's failed step, as ``name=value`` of each."""
+        (entry,) = self._instance.all_logs(run, of_type=dg.DagsterEventType.STEP_FAILURE)
+        failure = entry.get_dagster_event().step_failure_data.user_failure_data
+        assert failure is not None
+        return " ".join(f"{name}={value.value}" for name, value in failure.metadata.items())
 
     def reported(self, run: str) -> dict[str, dict[str, Any]]:
         """Return the metadata of what a run materialized, by asset."""
@@ -140,7 +148,9 @@ def test_unknown_partition_fails_with_what_to_do(stage: Stage) -> None:
 
 
 @pytest.mark.parametrize(
-    "config", [{"max_cost_usd": "cheap"}, {"new_take": ["picture"]}], ids=lambda one: next(iter(one))
+    "config",
+    [{"max_cost_usd": "cheap"}, {"max_run_usd": "cheap"}, {"unknown": "guess"}, {"new_take": ["picture"]}],
+    ids=lambda one: next(iter(one)),
 )
 def test_bad_run_configuration_fails_before_anything_is_made(stage: Stage, config: dict[str, Any]) -> None:
     """The launchpad takes any text; a cap that is not a number must not become no cap."""
@@ -150,3 +160,22 @@ def test_bad_run_configuration_fails_before_anything_is_made(stage: Stage, confi
 
     assert next(iter(config)) in stage.events(run)
     assert stage.purchases("bad-config") == {}
+
+
+def test_an_unknown_outcome_says_what_is_at_stake_and_a_run_may_decide(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What may have been billed is in the failure; the next run's configuration has it submitted once more."""
+    with open_market(stage.home, faults=[{"call": "submit", "fault": "exec_and_drop", "times": 1}]) as market:
+        for name, value in {**market.simulator.environment(), **FAST, "MEDIA_ASSETS_RESUBMIT_MAX_USD": "1"}.items():
+            monkeypatch.setenv(name, value)
+        stage.add("held", routes={"image": ["openai:gpt-image-2"]})
+
+        held = stage.materialize(["image"], "held", succeeds=False)
+        capped = stage.materialize(["image"], "held", succeeds=False, unknown="resubmit_if_cheap", max_run_usd="0")
+        stage.materialize(["image"], "held", unknown="resubmit_if_cheap")
+
+        at_most = stage.purchases("held")["image"].estimate_micro_usd / 10**6
+        assert f"at_most_usd={at_most}" in stage.failure_metadata(held)
+        assert "MEDIA_ASSETS_MAX_RUN_USD" in stage.events(capped)
+        assert (market.posts(), len(market.accepted())) == (2, 2)
