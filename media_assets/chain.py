@@ -286,6 +286,7 @@ class Chain:
             reserve=lambda: self._at.reserving.swap(request.step, draft.spec.provider, to_micro_usd(worst_usd)),
             waits=waits,
             resubmit_max_usd=self._at.unknown.resubmit_max_usd,
+            aside=self._at.reserving.aside,
             say=lambda message: self._at.say(request.step, message),
             tell=lambda fraction: self._at.tell(request.step, "progress", fraction, None),
         )

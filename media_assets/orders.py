@@ -1,6 +1,7 @@
 """What goes into a purchase, and what comes out of it."""
 
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass, field
 from datetime import date
 from decimal import Decimal
@@ -73,6 +74,8 @@ class Order:
     """Called with the fraction done, from any thread."""
     say: Callable[[str], None] = field(default=_say_nothing)
     """Called with what is waited for, for people."""
+    aside: Callable[[], AbstractAsyncContextManager[None]] = field(default=nullcontext)
+    """Entered while something is waited for that takes long, so that others may work meanwhile."""
 
     def settlement(self, prediction: Prediction, *, last_word: bool = False) -> Settlement:
         """Return what a final prediction cost, by our table and by what the provider reported.

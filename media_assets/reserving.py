@@ -7,7 +7,7 @@ import asyncio
 import contextlib
 import secrets
 import time
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import AsyncIterator, Callable, Collection, Iterator
 from dataclasses import dataclass, field
 from datetime import date
 
@@ -51,11 +51,21 @@ class Place:
     def __init__(self, places: Places) -> None:
         self._places = places
         self._is_mine = False
+        self._taking = asyncio.Lock()
 
     async def take(self) -> None:
-        """Wait for a place, and take it."""
-        await self._places._take()  # noqa: SLF001 - the two are one
-        self._is_mine = True
+        """Wait for a place, and take it; nothing to do when the chain has one, for another of its steps."""
+        async with self._taking:
+            if not self._is_mine:
+                await self._places._take()  # noqa: SLF001 - the two are one
+                self._is_mine = True
+
+    @contextlib.asynccontextmanager
+    async def aside(self) -> AsyncIterator[None]:
+        """Let another chain have the place while this one waits for what takes long."""
+        self.leave()
+        yield
+        await self.take()
 
     def leave(self) -> None:
         """Let another chain have it; nothing to do when there is none."""
@@ -117,7 +127,7 @@ class Reserving:
         self._all = all_
         self._prompt = prompt
         self._run_id = run_id
-        self._place = place
+        self.aside = place.aside
         self._tell = tell
         self._is_open = False
 
@@ -169,10 +179,9 @@ class Reserving:
                 if not error.may_pass or self._all.wait_s <= 0:
                     raise
                 scopes = error.scopes
-            self._place.leave()
-            with self._all.waiting(self.plan_id):
-                await self._wait(need, scopes)
-            await self._place.take()
+            async with self.aside():
+                with self._all.waiting(self.plan_id):
+                    await self._wait(need, scopes)
 
     async def _wait(self, need: Need, scopes: Collection[str]) -> None:
         """Wait until there may be room, or it is certain that there is none.

@@ -251,7 +251,8 @@ class Studio:
         """Make many prompts, each through its own chain, and yield each film as it ends. **Costs money** likewise.
 
         At most ``max_in_flight`` are at work at once; prompts are drawn as places free up, so a long iterable is
-        never held in memory. One that waits for money leaves its place to others, as far as not too many wait. One
+        never held in memory. One that waits for money, or
+        for a provider to tell what came of a submission, leaves its place to others, as far as not too many wait. One
         prompt's failure is its film's ``error`` and stops nobody else.
         """
         source, places = iter(prompts), Places(self.max_in_flight)

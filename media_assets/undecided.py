@@ -158,7 +158,8 @@ class Undecided:
             reason = f"{provider} can be asked what came of it in {left_s:.0f} s; run again then."
             await self._give_up(reason, attempt, is_last_word=False)
         self.order.say(f"waits {left_s:.0f} s until {provider}'s list tells what came of a submission without a reply")
-        await asyncio.sleep(min(left_s, longest_s))
+        async with self.order.aside():
+            await asyncio.sleep(min(left_s, longest_s))
 
     async def _listing(self, attempt: Attempt) -> Listing:
         now = datetime.now(UTC)

@@ -16,6 +16,7 @@ from media_assets.ledger import Ledger
 from media_assets.ledger.schema import plan
 from media_assets.prompt import Step
 from media_assets.providers.base import LocalArguments
+from media_assets.reserving import Place, Places
 from media_assets.studio import MakeOptions, Studio
 from media_assets_tests.holding import (
     FILM_USD,
@@ -238,3 +239,22 @@ def test_several_calls_can_be_one_run(tmp_path: Path) -> None:
     assert [film.deferred for film in films] == [False, True]
     assert isinstance(films[1].error, BudgetExceededError)
     assert films[1].error.scopes == ("run:nightly",)
+
+
+def test_two_steps_of_a_chain_that_wait_at_once_have_one_place() -> None:
+    """A place that each of them took back would be lost to everybody."""
+
+    async def wait_twice() -> bool:
+        places = Places(1)
+        place = Place(places)
+        await place.take()
+
+        async def wait() -> None:
+            async with place.aside():
+                await asyncio.sleep(0)
+
+        await asyncio.wait_for(asyncio.gather(wait(), wait()), timeout=10)
+        place.leave()
+        return places.are_taken()
+
+    assert not asyncio.run(wait_twice())

@@ -11,7 +11,7 @@ from media_assets.errors import UnknownOutcomeError
 from media_assets.film import Film
 from media_assets.ledger.rows import PurchaseState
 from media_assets.prompt import Prompt, Step
-from media_assets.studio import Event, MakeOptions
+from media_assets.studio import Event, MakeOptions, Studio
 from media_assets_tests.making import purchases, reserved_micro_usd
 from media_assets_tests.simulated import Market, open_market, paid_prompt
 
@@ -96,6 +96,22 @@ def test_a_list_that_cannot_be_read_to_its_end_proves_nothing(market: Market) ->
 
     assert isinstance(film.error, UnknownOutcomeError)
     assert (market.posts(), len(market.accepted())) == (1, 0)
+
+
+def test_others_of_a_stream_go_on_while_one_waits_for_the_list(market: Market) -> None:
+    """With one place for all: who waits for a provider's word leaves it to those who need none."""
+    market.set_faults({**LOST, "times": 1})
+    lost = _picture()
+    free = paid_prompt(key="free", routes={"image": ["local:landscape"]}, clip_s=1.0)
+
+    async def made(studio: Studio) -> list[str]:
+        films = [film async for film in studio.stream([lost, free], wanted={Step.IMAGE})]
+        assert [film.error for film in films] == [None, None]
+        return [film.key for film in films]
+
+    with market.studio(settle_lag_s=1.5, max_in_flight=1) as studio:
+        assert asyncio.run(made(studio)) == ["free", lost.key]
+    assert market.posts() == 1
 
 
 FIRST, SECOND = "replicate:sdxl", "fal:flux-schnell"
