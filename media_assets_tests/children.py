@@ -3,6 +3,7 @@
 So a crash costs half a second instead of three, and a race is one. Run as a module, this file is that helper.
 """
 
+import gc
 import importlib
 import json
 import os
@@ -16,8 +17,20 @@ from pathlib import Path
 from subprocess import run
 from typing import Any, NoReturn
 
+from media_assets.providers.transport.wire import make_client
+
 _MEETING_DEADLINE_S = 20
-_IMPORTED_BEFORE_FORKING = ("alembic.command", "alembic.autogenerate", "media_assets_tests.making")
+_IMPORTED_BEFORE_FORKING = (
+    "alembic.command",
+    "alembic.autogenerate",
+    "anyio._backends._asyncio",
+    "encodings.idna",
+    "httpcore",
+    "media_assets_tests.making",
+    "sqlalchemy.dialects.postgresql.psycopg2",
+    "sqlalchemy.dialects.sqlite",
+)
+"""What every child would otherwise import by itself, when it opens a ledger or sends something."""
 
 
 @dataclass(frozen=True)
@@ -143,8 +156,11 @@ def _be(call: str, arguments: Mapping[str, Any], environment: Mapping[str, str],
 
 def _help() -> None:
     plan = json.load(sys.stdin)
-    for module in _IMPORTED_BEFORE_FORKING:
+    called = {call.partition(":")[0] for chain in plan["chains"] for call, *_ in chain}
+    for module in (*_IMPORTED_BEFORE_FORKING, *called):
         importlib.import_module(module)
+    make_client()  # reads the certificates, once
+    gc.freeze()  # a collection in a child would copy all that was imported
     with tempfile.TemporaryDirectory() as folder:
         print(json.dumps(_Helper(Path(folder)).run(plan["chains"], plan["at_once"])))
 

@@ -14,6 +14,7 @@ from media_assets.media.probe import probe
 from media_assets.prompt import Step
 from media_assets_tests.children import Child, Ended, run_children
 from media_assets_tests.conftest import LONG, SAMPLE
+from media_assets_tests.empty_ledger import home_with_ledger
 from media_assets_tests.making import OWN_ROUTES, cheap_prompt, leftovers, purchases, reserved_micro_usd
 
 _ONCE = ("pinned", "reserve.before", "reserve.after", "merged")
@@ -39,6 +40,8 @@ def crashed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Path, l
     """Run every case: a child that dies at the point, then one that does not; two cases at a time."""
     root = tmp_path_factory.mktemp("crashes")
     homes = {case: root / case.replace(":", "-") for case in _CASES}
+    for home in homes.values():
+        home_with_ledger(home)
     chains = run_children([[_child(home, case), _child(home)] for case, home in homes.items()], at_once=2)
     return {case: (homes[case], chain) for case, chain in zip(homes, chains, strict=True)}
 

@@ -15,6 +15,7 @@ from media_assets.crash_points import POINTS
 from media_assets.ledger import open_ledger
 from media_assets.ledger.rows import PurchaseRow, PurchaseState
 from media_assets_tests.children import Child, Ended, run_children
+from media_assets_tests.empty_ledger import home_with_ledger
 from media_assets_tests.making import leftovers, reserved_micro_usd
 from media_assets_tests.market_child import BUY
 from media_assets_tests.simulated import Market, open_market
@@ -91,7 +92,7 @@ def _run(market: Market, root: Path, cases: list[tuple[str, ...]]) -> dict[tuple
     chains = []
     for case in cases:
         model, *points = case
-        home = root / str(numbers[case])
+        home = home_with_ledger(root / str(numbers[case]))
         killed = [_child(market, home, model, numbers[case], point) for point in points]
         chains.append([*killed, _child(market, home, model, numbers[case], times=2)])
     ended = run_children(chains, at_once=4, deadline_s=900)

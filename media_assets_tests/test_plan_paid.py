@@ -15,6 +15,7 @@ from media_assets.errors import BudgetExceededError, PlanError
 from media_assets.plan import Plan
 from media_assets.prompt import Prompt
 from media_assets.settings import Settings
+from media_assets_tests.own_model_file import OWN_MODEL, OWN_MODEL_FILE
 from media_assets_tests.simulated import PAID_ROUTES, Market, hurried, open_market, paid_prompt
 
 
@@ -273,35 +274,8 @@ def test_every_setting_of_a_plan_is_an_option() -> None:
 
 def test_a_model_file_of_the_user_can_be_planned(market: Market, tmp_path: Path) -> None:
     """A new model is a file in a folder."""
-    (tmp_path / "own.toml").write_text(
-        """
-provider = "fal"
-pricing_url = "https://example.com"
-
-[[model]]
-id = "fal:my-voice"
-title = "a voice of my own"
-step = "audio"
-endpoint = "fal-ai/kokoro/american-english"
-version = "1"
-recovery = "B"
-run_deadline_s = 60
-source = "my own notes"
-checked = 2026-11-24
-
-[model.roles]
-script = "prompt"
-
-[[model.price]]
-from = 2026-11-01
-usd = "0.00002"
-per = "character"
-source = "my contract"
-own_word = true
-""",
-        encoding="utf-8",
-    )
-    prompt = paid_prompt(key="own", routes={"audio": ["fal:my-voice"]})
+    (tmp_path / "own.toml").write_text(OWN_MODEL_FILE, encoding="utf-8")
+    prompt = paid_prompt(key="own", routes={"audio": [OWN_MODEL]})
 
     plan = plan_of(market, prompt, catalog_folder=tmp_path)
 

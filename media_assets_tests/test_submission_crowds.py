@@ -54,7 +54,7 @@ _CROWD = 8
 
 def test_many_processes_never_have_more_open_than_the_limit(tmp_path: Path) -> None:
     """A provider counts an account's predictions, wherever they come from."""
-    with open_market(tmp_path, latency_s={"fal": (0.7, 0.9)}) as market:
+    with open_market(tmp_path, latency_s={"fal": (0.3, 0.4)}) as market:
         environment = {**market.simulator.environment(), "MEDIA_ASSETS_FAL_CONCURRENCY": "2"}
         arguments = {"home": str(tmp_path), "environment": environment, "model": "fal:flux-schnell"}
         each = [{**arguments, "take": take} for take in range(_CROWD)]

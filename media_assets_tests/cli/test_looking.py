@@ -7,6 +7,7 @@ import pytest
 from media_assets.catalog import load_catalog
 from media_assets.ledger.database import HEAD
 from media_assets_tests.cli.running import CHEAP_OPTIONS, Cli, Ended, call
+from media_assets_tests.own_model_file import OWN_MODEL, OWN_MODEL_FILE
 
 _MARKUP = "a [bold]boat[/bold] :boat:\nof paper"
 
@@ -176,24 +177,6 @@ def test_doctor_fails_for_what_would_stop_a_film(tmp_path: Path, setting: str, v
     assert (ended.code, ended.only()["ok"]) == (2, False)
 
 
-_OWN_MODEL = """
-provider = "fal"
-pricing_url = "https://example.com"
-
-[[model]]
-id = "fal:my-voice"
-title = "a voice of my own"
-step = "audio"
-endpoint = "fal-ai/kokoro/american-english"
-version = "1"
-recovery = "B"
-run_deadline_s = 60
-source = "my own notes"
-checked = 2026-11-24
-roles = { script = "prompt" }
-"""
-
-
 def _catalog_check(ended: Ended) -> tuple[str, str]:
     (check,) = [check for check in ended.only()["checks"] if check["name"] == "catalog"]
     return check["level"], check["message"]
@@ -201,12 +184,12 @@ def _catalog_check(ended: Ended) -> tuple[str, str]:
 
 def test_doctor_counts_the_models_and_those_of_the_user(cli: Cli, tmp_path: Path) -> None:
     """A file in the wrong folder, or with the wrong ending, is a model that is not there."""
-    (tmp_path / "mine.toml").write_text(_OWN_MODEL, encoding="utf-8")
+    (tmp_path / "mine.toml").write_text(OWN_MODEL_FILE, encoding="utf-8")
     shipped = len(list(load_catalog()))
 
     without = cli("doctor", "--json")
     added = cli("doctor", "--json", MEDIA_ASSETS_CATALOG_FOLDER=str(tmp_path))
-    (tmp_path / "mine.toml").write_text(_OWN_MODEL.replace("fal:my-voice", "fal:kokoro"), encoding="utf-8")
+    (tmp_path / "mine.toml").write_text(OWN_MODEL_FILE.replace(OWN_MODEL, "fal:kokoro"), encoding="utf-8")
     replaced = cli("doctor", "--json", MEDIA_ASSETS_CATALOG_FOLDER=str(tmp_path))
 
     assert _catalog_check(without) == ("ok", f"{shipped} models; MEDIA_ASSETS_CATALOG_FOLDER, for your own, is not set")
@@ -217,10 +200,10 @@ def test_doctor_counts_the_models_and_those_of_the_user(cli: Cli, tmp_path: Path
 @pytest.mark.parametrize(
     ("text", "told"),
     [
-        (_OWN_MODEL.replace("title", "titel"), ("mine.toml, line 7: model.0.titel: ",)),
-        (_OWN_MODEL.replace("60", "soon"), ("mine.toml, line 12: is not TOML: ",)),
+        (OWN_MODEL_FILE.replace("title", "titel"), ("mine.toml, line 7: model.0.titel: ",)),
+        (OWN_MODEL_FILE.replace("60", "soon"), ("mine.toml, line 12: is not TOML: ",)),
         (
-            _OWN_MODEL.replace("60", '"soon"').replace('"B"', '"Z"'),
+            OWN_MODEL_FILE.replace("60", '"soon"').replace('"B"', '"Z"'),
             ("mine.toml, line 11: model.0.recovery: ", "mine.toml, line 12: model.0.run_deadline_s: "),
         ),
         (None, ("the catalog folder ", " cannot be read: No such file or directory")),

@@ -1,7 +1,7 @@
 """Answers of the moment to a question that costs nothing: asked again, and at worst left for a rerun, never bought."""
 
 import itertools
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
@@ -16,8 +16,10 @@ from media_assets.errors import (
 )
 from media_assets.ledger.rows import PurchaseState
 from media_assets_tests.making import reserved_micro_usd
-from media_assets_tests.providers.buying import Bought, assert_books_balance, buy
-from media_assets_tests.simulated import Market, hurried, open_market
+from media_assets_tests.providers.buying import Bought, buy
+from media_assets_tests.simulated import Market, hurried
+
+pytestmark = pytest.mark.usefixtures("books_balance")
 
 _TAKES = itertools.count()
 _SAID = {
@@ -29,19 +31,6 @@ _SAID = {
     "exec_and_drop": "did not answer when asked about prediction",
 }
 """What a person is told of each fault."""
-
-
-@pytest.fixture(scope="module")
-def market(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Market]:
-    with open_market(tmp_path_factory.mktemp("market")) as market:
-        yield market
-
-
-@pytest.fixture(autouse=True)
-def _books_balance(market: Market) -> Iterator[None]:
-    """After every test."""
-    yield
-    assert_books_balance(market)
 
 
 def _bought(

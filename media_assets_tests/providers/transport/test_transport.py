@@ -3,7 +3,7 @@
 import asyncio
 import itertools
 import secrets
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -33,24 +33,13 @@ from media_assets.simulator.media import picture
 from media_assets.studio import Studio
 from media_assets_tests.conformance.our_requests import PICTURE_PX, drafted
 from media_assets_tests.making import TODAY, reserved_micro_usd
-from media_assets_tests.providers.buying import Bought, assert_books_balance, buy
-from media_assets_tests.simulated import Market, hurried, open_market
+from media_assets_tests.providers.buying import Bought, buy
+from media_assets_tests.simulated import Market, hurried
+
+pytestmark = pytest.mark.usefixtures("books_balance")
 
 _TAKES = itertools.count()
 _PICTURES = ("replicate:flux-schnell", "fal:flux-schnell")
-
-
-@pytest.fixture(scope="module")
-def market(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Market]:
-    with open_market(tmp_path_factory.mktemp("market")) as market:
-        yield market
-
-
-@pytest.fixture(autouse=True)
-def _books_balance(market: Market) -> Iterator[None]:
-    """After every test."""
-    yield
-    assert_books_balance(market)
 
 
 def _bought(market: Market, model: str, *rules: Mapping[str, Any], take: int | None = None, **limits: float) -> Bought:
