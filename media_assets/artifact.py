@@ -1,7 +1,8 @@
 """Artifacts: the files we hold, and the store that keeps each under the digest of its bytes.
 
 A file is in the store only when it is whole: it is written under a temporary name in the store's folder, synced,
-renamed, and its folder synced. What a file was bought for is the ledger's knowledge, not the store's.
+renamed, and its folder synced. What a file was bought for is the ledger's knowledge, not the store's; until the ledger
+names a file, a note in ``unrecorded/`` does, and no other file is ever taken for garbage.
 """
 
 import contextlib
@@ -71,7 +72,25 @@ class Artifact:
     info: MediaInfo
 
 
+@dataclass(frozen=True, kw_only=True)
+class Unrecorded:
+    """A note on a file that the ledger perhaps does not name: not yet, or not any more."""
+
+    name: str
+    """The file's: its digest and extension."""
+    since_s: float
+    """Of ``time.time``: since when nobody has stored it again."""
+    wanted_by: tuple[str, ...]
+    """Request keys of the purchases that it was stored for; none: it was in the ledger, and is not wanted any more."""
+
+    @property
+    def sha256(self) -> str:
+        """The digest of its bytes."""
+        return self.name.partition(".")[0]
+
+
 _BLOCK_BYTES = 1 << 20
+_UNRECORDED = "unrecorded"
 _PART = re.compile(r"^(\..*\.)?(?P<owner>[A-Za-z0-9]+)\.[A-Za-z0-9]+\.part$")
 
 
@@ -86,7 +105,13 @@ class ArtifactStore:
 
     def path(self, artifact: Artifact) -> Path:
         """Return where ``artifact`` is, whether or not it is there."""
-        return self.root / artifact.sha256[:2] / f"{artifact.sha256}.{artifact.info.extension}"
+        return self._at(f"{artifact.sha256}.{artifact.info.extension}")
+
+    def _at(self, name: str) -> Path:
+        return self.root / name[:2] / name
+
+    def _note(self, name: str) -> Path:
+        return self.root / _UNRECORDED / name
 
     def has(self, artifact: Artifact) -> bool:
         """Whether the file is there and has its size. Bytes are hashed by :meth:`verify` only."""
@@ -113,7 +138,7 @@ class ArtifactStore:
         """Whether the file is there and its bytes have its digest (reads the whole file)."""
         return self.has(artifact) and sha256_of(self.path(artifact)) == artifact.sha256
 
-    def put(self, source: Path, info: MediaInfo, *, owner: str, token: str) -> Artifact:
+    def put(self, source: Path, info: MediaInfo, *, owner: str, token: str, wanted_by: str = "") -> Artifact:
         """Copy ``source`` into the store, durably.
 
         Args:
@@ -121,6 +146,7 @@ class ArtifactStore:
             info: What :func:`media_assets.media.probe.probe` said of it.
             owner: Letters and digits that name the writing process, for :func:`parts_in`.
             token: Letters and digits that name this write.
+            wanted_by: The request key of the purchase that it belongs to; noted until :meth:`recorded`.
 
         Raises:
             ArtifactError: The disk is full or cannot be written; nothing half written is left behind.
@@ -134,6 +160,8 @@ class ArtifactStore:
             if not target.parent.is_dir():
                 target.parent.mkdir(exist_ok=True)
                 _sync_folder(self.root)
+            if wanted_by:
+                self._write_note(target.name, wanted_by)
             part.replace(target)
             crash_point("dl.after_rename")
             crash_point("dl.before_dirsync")
@@ -145,6 +173,60 @@ class ArtifactStore:
             message = f"storing {source.name} in {self.root}: {reason}. Free some space and run again: nothing is lost."
             raise ArtifactError(message) from error
         return artifact
+
+    def _write_note(self, name: str, wanted_by: str) -> None:
+        note = self._note(name)
+        note.parent.mkdir(exist_ok=True)
+        with note.open("a", encoding="ascii") as file:
+            file.write(f"{wanted_by}\n")
+
+    def recorded(self, artifact: Artifact) -> None:
+        """Remove the note on a file that the ledger names now; one that stays says nothing against the ledger."""
+        with contextlib.suppress(OSError):
+            self._note(self.path(artifact).name).unlink()
+
+    def condemn(self, artifact: Artifact, *, since_s: float) -> None:
+        """Note that a file is about to be struck from the ledger; one that was noted before keeps its note."""
+        note = self._note(self.path(artifact).name)
+        note.parent.mkdir(parents=True, exist_ok=True)
+        with contextlib.suppress(FileExistsError):
+            note.touch(exist_ok=False)
+            os.utime(note, (since_s, since_s))
+
+    def unrecorded(self) -> list[Unrecorded]:
+        """Return the notes on files that the ledger perhaps does not name."""
+        folder = self.root / _UNRECORDED
+        names = [path.name for path in folder.iterdir()] if folder.is_dir() else []
+        return [found for name in sorted(names) if (found := self.unrecorded_of(name)) is not None]
+
+    def unrecorded_of(self, name: str) -> Unrecorded | None:
+        """Return the note on one file, if there is one."""
+        try:
+            since_s = self._note(name).stat().st_mtime
+            lines = self._note(name).read_text(encoding="ascii").split()
+        except FileNotFoundError:
+            return None
+        return Unrecorded(name=name, since_s=since_s, wanted_by=tuple(lines))
+
+    def remove(self, name: str) -> None:
+        """Delete a file and the note on it."""
+        self._at(name).unlink(missing_ok=True)
+        self.drop_note(name)
+
+    def drop_note(self, name: str) -> None:
+        """Remove the note on a file."""
+        self._note(name).unlink(missing_ok=True)
+
+    def size_bytes(self, name: str) -> int:
+        """Return how large a file is; 0 where there is none."""
+        try:
+            return self._at(name).stat().st_size
+        except FileNotFoundError:
+            return 0
+
+    def names(self) -> list[str]:
+        """Return the name of every file that is kept, recorded or not."""
+        return sorted(path.name for path in self.root.glob("??/*") if path.is_file())
 
     def export(self, artifact: Artifact, target: Path, *, owner: str) -> None:
         """Copy ``artifact`` to a path of the user's, whole or not at all.

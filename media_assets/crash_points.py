@@ -36,6 +36,8 @@ POINTS = (
     "pinned",
     "step_recorded",
     "merged",
+    "gc.mark",
+    "gc.delete",
 )
 
 _passed = {name: count(1) for name in POINTS}

@@ -8,14 +8,16 @@ import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import NoReturn
 
-from media_assets.artifact import ArtifactStore
+from media_assets.artifact import ArtifactStore, MediaInfo
 from media_assets.catalog import Recovery
 from media_assets.errors import (
     Billed,
     LedgerError,
+    MediaAssetsError,
     OutputLostError,
     PredictionFailedError,
     ProbeError,
@@ -169,18 +171,35 @@ class Finishing:
             raise
         if failed is not None and order.spec.recovery is not Recovery.FREE:
             failed.billed = Billed.YES
-        made = await in_thread(self._store.put, path, info, owner=self._ledger.owner.id, token=work.token)
-        await in_thread(
-            purchases.write_stored,
-            claim,
-            made,
-            notes=(*work.notes, *prediction.notes),
-            duration_s=time.monotonic() - work.started,
-            failed=failed,
-        )
-        work.is_recorded = True
+        notes = (*work.notes, *prediction.notes)
+        await in_thread(self._keep, claim, path, info, work, notes=notes, failed=failed)
         if failed is not None:
             raise failed
+
+    def _keep(
+        self,
+        claim: Claim,
+        path: Path,
+        info: MediaInfo,
+        work: Work,
+        *,
+        notes: tuple[str, ...],
+        failed: MediaAssetsError | None,
+    ) -> None:
+        """Store a file and record it; once more if it was collected as garbage in between."""
+        while not work.is_recorded:
+            made = self._store.put(
+                path, info, owner=self._ledger.owner.id, token=work.token, wanted_by=claim.request_key
+            )
+            work.is_recorded = self._ledger.purchases.write_stored(
+                claim,
+                made,
+                notes=notes,
+                duration_s=time.monotonic() - work.started,
+                failed=failed,
+                is_there=partial(self._store.has, made),
+            )
+        self._store.recorded(made)
 
     def teller(self, claim: Claim, order: Order) -> Callable[[float], None]:
         written = time.monotonic()

@@ -113,6 +113,8 @@ class Settings(BaseSettings):
     """On Postgres: how long a process on another host may be silent before what it had is taken over."""
     quarantine_s: float = Field(default=600.0, ge=0)
     """On Postgres: how much longer a submission that such a process may have been sending is left alone."""
+    unused_days: float = Field(default=14.0, ge=0)
+    """How long `gc` keeps a file after nothing needs it any more. What was paid for does not become unneeded."""
     max_in_flight: int = Field(default=8, ge=1)
     """Prompts worked on at once."""
     poll_interval_s: float = Field(default=1.0, gt=0)

@@ -349,7 +349,7 @@ def _in_a_run(options: MakeOptions | None) -> MakeOptions:
 def _sweep_replies(spool: Spool, ledger: Ledger) -> None:
     """Remove raw replies whose purchases have come to an end."""
     if tokens := spool.tokens():
-        for token in tokens - ledger.purchases.replies_needed(tokens):
+        for token in ledger.purchases.replies_done_with(tokens):
             spool.drop(token)
 
 

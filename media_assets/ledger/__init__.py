@@ -15,6 +15,7 @@ from media_assets.artifact import parts_in
 from media_assets.ledger.cluster import ClusterOwner
 from media_assets.ledger.database import Database, ledger_url
 from media_assets.ledger.decisions import Decisions
+from media_assets.ledger.garbage import Garbage
 from media_assets.ledger.ownership import Owner, OwnershipOptions
 from media_assets.ledger.prompts import Prompts
 from media_assets.ledger.purchases import Purchases
@@ -31,6 +32,7 @@ class Ledger:
     purchases: Purchases
     decisions: Decisions
     spending: Spending
+    garbage: Garbage
     scratch_root: Path
     spool_root: Path
     """Where replies to submissions are kept until the ledger has what they hold."""
@@ -42,16 +44,21 @@ class Ledger:
     def sweep(self, *folders: Path) -> None:
         """Clean up after processes that died: their plans, lock files, and temporary files in these folders."""
         self.release_dead()
-        for part, owner in chain.from_iterable(map(parts_in, folders)):
-            if not self.owner.is_alive(owner):
-                part.unlink(missing_ok=True)
-        if self.scratch_root.is_dir():
-            for folder in self.scratch_root.iterdir():
-                if not self.owner.is_alive(folder.name):
-                    shutil.rmtree(folder, ignore_errors=True)
+        for path in self.left_behind(*folders):
+            if path.is_dir():
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                path.unlink(missing_ok=True)
         for owner in self.owner.dead_owners():
             self.owner.bury(owner)
         self.owner.forget_ended()
+
+    def left_behind(self, *folders: Path) -> list[Path]:
+        """Return the temporary files in these folders, and the scratch folders, of processes that died."""
+        temporary = [*chain.from_iterable(map(parts_in, folders))]
+        if self.scratch_root.is_dir():
+            temporary += ((folder, folder.name) for folder in self.scratch_root.iterdir())
+        return [path for path, owner in temporary if not self.owner.is_alive(owner)]
 
     def release_dead(self) -> None:
         """Give back the money that dead processes had reserved and sent nothing for."""
@@ -103,6 +110,7 @@ def open_ledger(
         purchases=Purchases(database, owner),
         decisions=Decisions(database, owner),
         spending=Spending(database, owner),
+        garbage=Garbage(database),
         scratch_root=home / "scratch",
         spool_root=home / "spool",
     )

@@ -168,19 +168,7 @@ class Decisions:
         if raise_fence(connection, row, {**values, "owner": NOBODY, "updated_at": now}) is None:
             message = f"purchase {row.request_key[:12]} has changed meanwhile; look again. Nothing was changed."
             raise ConfigurationError(message)
-        count = sa.select(sa.func.count()).select_from(decision).filter_by(request_key=row.request_key)
-        connection.execute(
-            sa.insert(decision).values(
-                request_key=row.request_key,
-                n=connection.execute(count).scalar_one() + 1,
-                at=now,
-                what=what,
-                state_before=str(row.state),
-                prediction_id=prediction_id,
-                cost_micro_usd=cost_micro_usd,
-                who=who,
-            )
-        )
+        write_decision(connection, row, what, who=who, prediction_id=prediction_id, cost_micro_usd=cost_micro_usd)
 
     def _close_attempt(
         self, connection: sa.Connection, row: PurchaseRow, outcome: str, *, prediction_id: str | None = None
@@ -191,3 +179,28 @@ class Decisions:
             .where(attempt.c.request_key == row.request_key, attempt.c.n == newest)
             .values(outcome=outcome, prediction_id=prediction_id)
         )
+
+
+def write_decision(
+    connection: sa.Connection,
+    row: PurchaseRow,
+    what: str,
+    *,
+    who: str,
+    prediction_id: str | None = None,
+    cost_micro_usd: int | None = None,
+) -> None:
+    """Record what a person decided of a purchase, behind what was decided before."""
+    count = sa.select(sa.func.count()).select_from(decision).filter_by(request_key=row.request_key)
+    connection.execute(
+        sa.insert(decision).values(
+            request_key=row.request_key,
+            n=connection.execute(count).scalar_one() + 1,
+            at=utc_now(),
+            what=what,
+            state_before=str(row.state),
+            prediction_id=prediction_id,
+            cost_micro_usd=cost_micro_usd,
+            who=who,
+        )
+    )

@@ -78,12 +78,20 @@ class Lookups:
         since = mark(ago_s=-row.left_s)
         return Attempt(token=row.token, n=row.n, clock_mark=since, has_ended=False, outcome=row.outcome)
 
-    def replies_needed(self, tokens: Collection[str]) -> set[str]:
-        """Return those attempts whose raw reply may still be wanted."""
+    def replies_done_with(self, tokens: Collection[str]) -> set[str]:
+        """Return those attempts whose raw reply is not wanted any more: their purchases have come to an end.
+
+        Of a token that this ledger does not know nothing is said: it may be another ledger's.
+        """
+        return self._of_purchases(tokens, purchase.c.state.not_in(UNFINISHED))
+
+    def replies_known(self, tokens: Collection[str]) -> set[str]:
+        """Return those attempts that this ledger knows."""
+        return self._of_purchases(tokens, sa.true())
+
+    def _of_purchases(self, tokens: Collection[str], which: sa.ColumnElement[bool]) -> set[str]:
         wanted = sa.select(attempt.c.token).where(
-            attempt.c.token.in_(tokens),
-            attempt.c.request_key == purchase.c.request_key,
-            purchase.c.state.in_(UNFINISHED),
+            attempt.c.token.in_(tokens), attempt.c.request_key == purchase.c.request_key, which
         )
         with self._database.read() as connection:
             return set(connection.execute(wanted).scalars())

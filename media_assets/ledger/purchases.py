@@ -14,7 +14,7 @@ of the calls is in ``media_assets/purchase.py``.
 import contextlib
 import json
 import secrets
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, overload
 
 import sqlalchemy as sa
@@ -160,9 +160,17 @@ class Purchases(Claiming):
         notes: Sequence[str] = (),
         duration_s: float,
         failed: MediaAssetsError | None,
-    ) -> None:
-        """Record the artifact, and whether it was judged good enough (a bad paid file is kept)."""
+        is_there: Callable[[], bool] = lambda: True,
+    ) -> bool:
+        """Record the artifact, and whether it was judged good enough (a bad paid file is kept).
+
+        Returns:
+            False, with nothing recorded, where ``is_there`` says that garbage collection has taken the file since it
+            was stored. It takes files only while nobody writes, so that what is recorded here is there.
+        """
         with self._database.write(point="art") as connection:
+            if not is_there():
+                return False
             add_artifact(connection, made)
             if failed is None or not has_output(connection, claim.request_key):
                 set_output(connection, claim.request_key, made)
@@ -179,6 +187,7 @@ class Purchases(Claiming):
             }
             self._change(connection, claim, values)
             close_interest(connection, claim.request_key)
+        return True
 
     def write_failed(
         self,

@@ -225,7 +225,10 @@ def has_output(connection: sa.Connection, request_key: str) -> bool:
 
 def add_artifact(connection: sa.Connection, made: Artifact) -> None:
     """Record a file of the store, once for equal bytes."""
-    known = connection.execute(sa.select(artifact.c.sha256).where(artifact.c.sha256 == made.sha256)).first()
+    mine = artifact.c.sha256 == made.sha256
+    known = connection.execute(sa.select(artifact.c.unused_since).where(mine)).first()
+    if known is not None and known.unused_since is not None:
+        connection.execute(sa.update(artifact).where(mine).values(unused_since=None))
     if known is None:
         connection.execute(
             sa.insert(artifact).values(
@@ -239,9 +242,19 @@ def add_artifact(connection: sa.Connection, made: Artifact) -> None:
 
 
 def set_output(connection: sa.Connection, request_key: str, made: Artifact) -> None:
-    """Record which file a purchase brought, in place of an earlier one."""
-    connection.execute(sa.delete(output).where(output.c.request_key == request_key))
-    connection.execute(sa.insert(output).values(request_key=request_key, idx=0, sha256=made.sha256))
+    """Record which file a purchase brought, in place of an earlier one.
+
+    An earlier one that was paid for stays on record, behind it: nothing that was paid for becomes garbage.
+    """
+    mine = output.c.request_key == request_key
+    if cost_so_far(connection, request_key) > 0:
+        before = list(connection.execute(sa.select(output.c.sha256).where(mine).order_by(output.c.idx)).scalars())
+    else:
+        before = []
+    connection.execute(sa.delete(output).where(mine))
+    kept = [made.sha256, *(sha256 for sha256 in before if sha256 != made.sha256)]
+    rows = [{"request_key": request_key, "idx": idx, "sha256": sha256} for idx, sha256 in enumerate(kept)]
+    connection.execute(sa.insert(output), rows)
     # A free file that was made again may have other bytes; what was made from it stays valid under its key.
     connection.execute(sa.update(step).where(step.c.request_key == request_key).values(sha256=made.sha256))
 

@@ -120,7 +120,7 @@ decision = sa.Table(
     sa.Column("request_key", _Key, primary_key=True),
     sa.Column("n", sa.Integer, primary_key=True),
     sa.Column("at", _Time, nullable=False),
-    sa.Column("what", sa.String(16), nullable=False, comment="adopt, resubmit, write-off, accept"),
+    sa.Column("what", sa.String(16), nullable=False, comment="adopt, resubmit, write-off, accept, delete"),
     sa.Column("state_before", sa.String(16), nullable=False),
     sa.Column("prediction_id", sa.String(200)),
     sa.Column("cost_micro_usd", _Money),

@@ -66,6 +66,11 @@ class Spool:
             with contextlib.suppress(OSError):
                 (self._folder / f"{token}{suffix}").unlink(missing_ok=True)
 
+    def since_s(self, token: str) -> float:
+        """Return when the reply to an attempt was written, as ``time.time`` counts; the newest of its files."""
+        paths = [self._folder / f"{token}{suffix}" for suffix in (_SUFFIX, _UNFINISHED)]
+        return max((path.stat().st_mtime for path in paths if path.exists()), default=0.0)
+
     def tokens(self) -> set[str]:
         """Return the attempts of which there is a reply, or the beginning of one."""
         return {path.stem for path in self._folder.glob("*") if path.suffix in {_SUFFIX, _UNFINISHED}}

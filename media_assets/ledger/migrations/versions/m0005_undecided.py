@@ -18,7 +18,7 @@ def upgrade() -> None:
         sa.Column("request_key", sa.String(length=64), nullable=False),
         sa.Column("n", sa.Integer(), nullable=False),
         sa.Column("at", sa.String(length=32), nullable=False),
-        sa.Column("what", sa.String(length=16), nullable=False, comment="adopt, resubmit, write-off, accept"),
+        sa.Column("what", sa.String(length=16), nullable=False, comment="adopt, resubmit, write-off, accept, delete"),
         sa.Column("state_before", sa.String(length=16), nullable=False),
         sa.Column("prediction_id", sa.String(length=200), nullable=True),
         sa.Column("cost_micro_usd", sa.BigInteger(), nullable=True),

@@ -1,0 +1,1 @@
+"""What was left behind: open purchases, lost predictions, and whether the bill agrees."""
