@@ -17,6 +17,10 @@ PROOFS = {
         "a purchase whose line to Postgres is cut before, in or after each COMMIT; Postgres restarted again and again",
         ["media_assets_tests/ledger/test_commit_cuts.py", "media_assets_tests/ledger/test_restarts.py"],
     ),
+    "cancel": (
+        "a purchase canceled at every moment at which it waits",
+        ["media_assets_tests/test_submission_canceled.py"],
+    ),
     "crash": ("every pair of crash points, the second one in the rerun", ["media_assets_tests/test_crash.py"]),
 }
 

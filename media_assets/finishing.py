@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from media_assets.artifact import ArtifactStore, MediaInfo
 from media_assets.catalog import Recovery
@@ -22,6 +22,8 @@ from media_assets.errors import (
     PredictionFailedError,
     ProbeError,
     PurchaseError,
+    Rerun,
+    StoppedError,
     UnknownOutcomeError,
 )
 from media_assets.ledger import Ledger
@@ -81,7 +83,7 @@ class Finishing:
         if claim.found is not PurchaseState.DONE:
             work.settle(order, settlement)
             if not is_done(read):
-                await self.record_end(claim, read, settlement, work)
+                await self.record_end(claim, order, read, settlement, work)
             await in_thread(self._ledger.purchases.write_done, claim, known, settlement)
         return replace(read, id=known.id)
 
@@ -99,14 +101,25 @@ class Finishing:
         raise unknown
 
     async def follow(self, claim: Claim, order: Order, known: Prediction, work: Work, *, settled: bool) -> Prediction:
-        """Wait for a prediction to succeed, and settle what it cost. Canceling leaves it running: a rerun goes on."""
+        """Wait for a prediction to succeed, and settle what it cost; ``order.recall`` is heeded.
+
+        Canceling leaves it running: a rerun goes on.
+        """
 
         async def changed(prediction: Prediction) -> None:
             await in_thread(self._ledger.purchases.write_remote, claim, prediction)
 
+        async def before_cancel() -> bool:
+            return await in_thread(self._ledger.purchases.request_cancel, claim, plan_id=order.plan_id)
+
         try:
             prediction = await self._transport.follow(
-                known, order.spec, tell=self.teller(claim, order), on_change=changed
+                known,
+                order.spec,
+                tell=self.teller(claim, order),
+                on_change=changed,
+                recall=order.recall,
+                before_cancel=before_cancel,
             )
         except UnknownOutcomeError as error:
             if settled:
@@ -125,13 +138,13 @@ class Finishing:
         if settlement is not None:
             work.settle(order, settlement)
         if not is_done(prediction):
-            await self.record_end(claim, prediction, settlement, work)
+            await self.record_end(claim, order, prediction, settlement, work)
         if settlement is not None:
             await in_thread(self._ledger.purchases.write_done, claim, prediction, settlement)
         return prediction
 
     async def record_end(
-        self, claim: Claim, prediction: Prediction, settlement: Settlement | None, work: Work
+        self, claim: Claim, order: Order, prediction: Prediction, settlement: Settlement | None, work: Work
     ) -> NoReturn:
         """Record that a prediction ended without an output, and raise why."""
         message = (
@@ -146,10 +159,12 @@ class Finishing:
         # Settled before means that it had succeeded.
         is_paid = settlement is None or settlement.cost_micro_usd > 0
         error.billed = Billed.YES if is_paid else Billed.NO
-        duration_s = time.monotonic() - work.started
-        await in_thread(
-            purchases.write_failed, claim, None, error, outcome="failed", settlement=settlement, duration_s=duration_s
-        )
+        ended: dict[str, Any] = {"settlement": settlement, "duration_s": time.monotonic() - work.started}
+        if not is_paid and _was_called_back(claim, order, error):
+            stopped = _called_back(order, prediction)
+            await in_thread(partial(purchases.write_failed, claim, None, stopped, outcome="interrupted", **ended))
+            raise stopped from error
+        await in_thread(partial(purchases.write_failed, claim, None, error, outcome="failed", **ended))
         raise error
 
     async def store_output(self, claim: Claim, order: Order, prediction: Prediction, work: Work) -> None:
@@ -219,3 +234,21 @@ class Finishing:
         attempt = self._ledger.purchases.last_attempt(claim.request_key)
         if attempt is not None and self._transport.spool is not None:
             self._transport.spool.drop(attempt.token)
+
+
+def _was_called_back(claim: Claim, order: Order, error: PurchaseError) -> bool:
+    """Whether a prediction ended because it was canceled, by this run or by an earlier one.
+
+    Not every provider has a word of its own for that. A refusal of the content, say, is no cancel, whatever was sent.
+    """
+    earlier = claim.row is not None and claim.row.cancel_requested_at is not None
+    return isinstance(error, PredictionFailedError) and (order.recall.is_heeded or earlier)
+
+
+def _called_back(order: Order, prediction: Prediction) -> StoppedError:
+    why = order.recall.why or "the run that wanted it was stopped"
+    message = (
+        f"called back, free, because {why}: prediction {prediction.id} at {order.request.provider} was not billed. "
+        "Run again to submit it again."
+    )
+    return StoppedError(message, rerun=Rerun.RESUBMIT)

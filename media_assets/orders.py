@@ -26,6 +26,7 @@ from media_assets.ledger.rows import PurchaseRow, PurchaseState
 from media_assets.media.questions import Question
 from media_assets.prediction import Prediction, State
 from media_assets.pricing import cost, from_micro_usd, to_micro_usd
+from media_assets.recall import Recall
 from media_assets.request import GenerationRequest
 
 
@@ -76,6 +77,8 @@ class Order:
     """Called with what is waited for, for people."""
     aside: Callable[[], AbstractAsyncContextManager[None]] = field(default=nullcontext)
     """Entered while something is waited for that takes long, so that others may work meanwhile."""
+    recall: Recall = field(default_factory=Recall)
+    """Through which it can be called back while it is under way."""
 
     def settlement(self, prediction: Prediction, *, last_word: bool = False) -> Settlement:
         """Return what a final prediction cost, by our table and by what the provider reported.

@@ -24,6 +24,7 @@ from media_assets.errors import (
     MediaAssetsError,
     OutputLostError,
     PurchaseError,
+    StoppedError,
     UnknownOutcomeError,
 )
 from media_assets.finishing import Finishing, Work
@@ -35,6 +36,7 @@ from media_assets.orders import Order, Purchased, named, stored_failure
 from media_assets.prediction import Prediction
 from media_assets.pricing import to_micro_usd
 from media_assets.providers.transport import Transport
+from media_assets.stopping import Stopping
 from media_assets.submission import Keep, Submission, is_done
 from media_assets.threads import in_thread
 from media_assets.undecided import Undecided, can_be_cleared_up
@@ -54,15 +56,18 @@ class Purchasing:
         self._store = store
         self._transport = transport
         self._finishing = Finishing(ledger, store, transport)
+        self._stopping = Stopping(ledger, transport.options)
 
     async def buy(self, order: Order) -> Purchased:
         """Return the artifact of a request, bought at most once. **Costs money**, at most ``order.estimate_usd``.
 
-        A purchase that another coroutine or process works on is waited for.
+        A purchase that another coroutine or process works on is waited for. When canceled, what was submitted is called
+        back or waited for, for the time of the clean-up (``stopping.py``).
 
         Raises:
             PurchaseError: The purchase failed, or its outcome is unknown; ``rerun`` and ``billed`` say what that means.
             MediaError: What was made is not good enough, or a local model failed.
+            StoppedError: ``order.recall`` was given before it was submitted, or has had it canceled, free.
         """
         try:
             try:
@@ -71,6 +76,9 @@ class Purchasing:
                 if not await self._resubmits(order, error):
                     raise
             return await self._buy_once_more(order)
+        except (asyncio.CancelledError, StoppedError):
+            await self._lose_interest(order)
+            raise
         except PurchaseError as error:
             request, error.at_most_usd = order.request, order.estimate_usd
             raise named(
@@ -80,6 +88,8 @@ class Purchasing:
     async def _resubmits(self, order: Order, error: PurchaseError) -> bool:
         """Whether a submission of unknown outcome is sent once more by the user's policy; that is recorded."""
         if error.billed is not Billed.UNKNOWN or not 0 < order.estimate_usd <= order.resubmit_max_usd:
+            return False
+        if order.recall.is_asked:
             return False
         row = await in_thread(self._ledger.purchases.get, order.request.key)
         if row is None or row.state is not PurchaseState.UNKNOWN or self._can_ask(row, order):
@@ -97,22 +107,34 @@ class Purchasing:
         bought = await self._buy(replace(order, notes=(*order.notes, note)))
         return replace(bought, spent_usd=bought.spent_usd + order.estimate_usd)
 
+    async def _lose_interest(self, order: Order) -> None:
+        try:
+            await in_thread(self._ledger.purchases.lose_interest, order.request.key, plan_id=order.plan_id)
+        except LedgerError as error:
+            _log.warning("purchase %s: %s", order.request.key[:12], error.message)
+
     async def _buy(self, order: Order) -> Purchased:
         wait_s = _FIRST_WAIT_S
         remake = False
         while True:
-            try:
-                found = await self._claim(order, remake=remake)
-            except NotReservedError:
-                # Another's purchase, which held its money, has failed since; or the plan's estimate was too low.
-                await order.reserve()
-                continue
+            with order.recall.breaks_off():
+                try:
+                    found = await self._claim(order, remake=remake)
+                except NotReservedError:
+                    # Another's purchase, which held its money, has failed since; or the plan's estimate was too low.
+                    await order.reserve()
+                    continue
+                if isinstance(found, Busy):
+                    await asyncio.sleep(wait_s)
+                    wait_s = min(wait_s * 1.5, _LONGEST_WAIT_S)
+                    continue
             if isinstance(found, Claim):
-                return await self._work(found, order)
-            if isinstance(found, Busy):
-                await asyncio.sleep(wait_s)
-                wait_s = min(wait_s * 1.5, _LONGEST_WAIT_S)
-                continue
+                try:
+                    return await self._work(found, order)
+                except StoppedError:
+                    if order.recall.is_asked or found.row is None or found.row.cancel_requested_at is None:
+                        raise
+                    continue  # an earlier run had it canceled, free: it is wanted again
             if found.state is not PurchaseState.SUCCEEDED:
                 raise stored_failure(found)
             if found.artifact is not None and self._store.has(found.artifact):
@@ -237,35 +259,83 @@ class Purchasing:
 
     async def _resume(self, claim: Claim, order: Order, known: Prediction, work: Work) -> Purchased:
         """Go on with a prediction that was submitted before: nothing is sent that could cost money."""
-        if self._transport.can_ask(order.request.provider, known):
-            settled = claim.found is PurchaseState.DONE
-            prediction = await self._finishing.follow(claim, order, known, work, settled=settled)
-        else:
-            prediction = await self._finishing.from_spool(claim, order, known, work)
-        await self._finishing.store_output(claim, order, prediction, work)
-        await in_thread(self._finishing.drop_reply, claim)
-        return await self._finished(claim, order, work)
+
+        async def go_on() -> Purchased:
+            if self._transport.can_ask(order.request.provider, known):
+                settled = claim.found is PurchaseState.DONE
+                prediction = await self._finishing.follow(claim, order, known, work, settled=settled)
+            else:
+                prediction = await self._finishing.from_spool(claim, order, known, work)
+            await self._finishing.store_output(claim, order, prediction, work)
+            await in_thread(self._finishing.drop_reply, claim)
+            return await self._finished(claim, order, work)
+
+        return await self._stopping.in_time(claim, order, go_on())
 
     async def _submit_and_store(self, claim: Claim, order: Order, work: Work) -> Purchased:
         submission = self._submission(claim, order)
+        try:
+            order.recall.check()
+        except StoppedError as error:
+            await submission.release(error)
+            raise
+        async with contextlib.AsyncExitStack() as place:
+            if order.spec.recovery is Recovery.FREE:
+                return await self._make_free(submission, claim, order, work, place)
+            canceled = None
+            try:
+                with order.recall.breaks_off():
+                    references = await self._prepared(submission, order, work, place)
+                    tell, keep = self._finishing.teller(claim, order), self._keep(claim, order, work)
+                    prediction = await submission.submit(work.scratch, references, tell, keep)
+            except (asyncio.CancelledError, StoppedError) as stop:
+                canceled = stop if isinstance(stop, asyncio.CancelledError) else None
+                if canceled is None and submission.failed is not None:
+                    raise submission.failed from None  # it was sent all the same
+                if submission.accepted is None or (canceled and work.is_recorded):
+                    raise
+                prediction = submission.accepted
+            finishing = self._finish(claim, order, prediction, work, place)
+            return await self._stopping.in_time(claim, order, finishing, canceled=canceled)
+
+    async def _prepared(
+        self, submission: Submission, order: Order, work: Work, place: contextlib.AsyncExitStack
+    ) -> dict[str, str]:
+        """Bring the inputs to where they are needed, then take a place at the provider; return how to refer to each."""
         references, prepared = await submission.prepare(work.scratch)
         work.notes = (*order.notes, *prepared)
-        async with contextlib.AsyncExitStack() as stack:
-            try:
-                await stack.enter_async_context(self._transport.place(order.request.provider))
-            except asyncio.CancelledError as error:
-                await submission.release(error)
-                raise
-            work.started = time.monotonic()
-            keep = None if order.spec.recovery is Recovery.FREE else self._keep(claim, order, work)
-            prediction = await submission.submit(work.scratch, references, self._finishing.teller(claim, order), keep)
-            if is_done(prediction):
-                work.settle(order, order.settlement(prediction))
-            else:
-                prediction = await self._finishing.follow(claim, order, prediction, work, settled=False)
         try:
-            if not work.is_recorded:
-                await self._finishing.store_output(claim, order, prediction, work)
+            await place.enter_async_context(self._transport.place(order.request.provider))
+        except asyncio.CancelledError as error:
+            await submission.release(error)
+            raise
+        work.started = time.monotonic()
+        return references
+
+    async def _finish(
+        self, claim: Claim, order: Order, prediction: Prediction, work: Work, place: contextlib.AsyncExitStack
+    ) -> Purchased:
+        """Bring a prediction that was just submitted to its end, and keep what it made."""
+        if is_done(prediction):
+            work.settle(order, order.settlement(prediction))
+        else:
+            prediction = await self._finishing.follow(claim, order, prediction, work, settled=False)
+        await place.aclose()
+        if not work.is_recorded:
+            await self._finishing.store_output(claim, order, prediction, work)
+        return await self._finished(claim, order, work)
+
+    async def _make_free(
+        self, submission: Submission, claim: Claim, order: Order, work: Work, place: contextlib.AsyncExitStack
+    ) -> Purchased:
+        """Have a local model make it. A cancellation stops it at once: it is simply done again."""
+        with order.recall.breaks_off():
+            references = await self._prepared(submission, order, work, place)
+        prediction = await submission.submit(work.scratch, references, self._finishing.teller(claim, order))
+        work.settle(order, order.settlement(prediction))
+        await place.aclose()
+        try:
+            await self._finishing.store_output(claim, order, prediction, work)
         except (asyncio.CancelledError, MediaAssetsError) as error:
             if not work.is_recorded:
                 await submission.fail_free(error)
@@ -280,7 +350,7 @@ class Purchasing:
             if not is_done(prediction):
                 settlement = order.settlement(prediction, last_word=True)
                 work.settle(order, settlement)
-                await self._finishing.record_end(claim, prediction, settlement, work)
+                await self._finishing.record_end(claim, order, prediction, settlement, work)
             await self._finishing.store_output(claim, order, prediction, work)
 
         return keep

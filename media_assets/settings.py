@@ -14,6 +14,7 @@ from media_assets.catalog import DEFAULT_ROUTES
 from media_assets.errors import ConfigurationError
 from media_assets.prompt import Step
 from media_assets.providers.endpoints import Endpoints
+from media_assets.recall import OnCancel
 
 if TYPE_CHECKING:
     from media_assets.caps import Caps
@@ -131,6 +132,11 @@ class Settings(BaseSettings):
     """How long after that deadline the provider's list is believed when it does not show a submission."""
     refusals_deadline_s: float = Field(default=600.0, ge=0)
     """How long a submission that a provider refuses for now (429) is tried again."""
+    on_cancel: OnCancel = OnCancel.CANCEL_IF_QUEUED
+    """What Ctrl-C, Terminate and a failed step do about a prediction at a provider. ``cancel_if_queued`` cancels what
+    waits in its queue, free; ``cancel_always`` also what runs, which is billed so far; ``detach`` leaves both alone."""
+    cancel_grace_s: float = Field(default=10.0, ge=0, le=60)
+    """How long a run that was told to stop waits for what it has submitted to end, or to be canceled."""
 
     replicate_base_url: str = Endpoints.replicate_base_url
     """Where Replicate is asked."""
@@ -197,6 +203,8 @@ class Settings(BaseSettings):
             post_deadline_s=self.post_deadline_s,
             settle_lag_s=self.settle_lag_s,
             refusals_deadline_s=self.refusals_deadline_s,
+            on_cancel=self.on_cancel,
+            cancel_grace_s=self.cancel_grace_s,
         )
 
     def ownership(self) -> "OwnershipOptions":

@@ -95,6 +95,10 @@ class Submission:
         self._patience = self._full_patience()
         self.token: str | None = None
         """The attempt's, from the intent on."""
+        self.accepted: Prediction | None = None
+        """What a provider has accepted, once its id is durable: there even if :meth:`submit` is canceled meanwhile."""
+        self.failed: BaseException | None = None
+        """Likewise, why what was sent has failed."""
 
     async def prepare(self, scratch: Path) -> tuple[dict[str, str], tuple[str, ...]]:
         """Conform the input files and bring them to the provider. Free.
@@ -180,8 +184,10 @@ class Submission:
             return await asyncio.shield(running)
         except asyncio.CancelledError as error:
             await wait_for_end(running)
-            if not running.cancelled() and running.exception() is None and isinstance(running.result(), _Again):
-                await self.release(error)
+            if not running.cancelled():
+                self.failed = running.exception()
+                if self.failed is None and isinstance(running.result(), _Again):
+                    await self.release(error)
             raise
 
     async def _send_and_keep(
@@ -197,6 +203,7 @@ class Submission:
             await keep(came)
         if isinstance(came, Prediction):
             await self._drop_reply(token)
+            self.accepted = came
         return came
 
     async def _send(

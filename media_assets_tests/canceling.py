@@ -7,7 +7,10 @@ from typing import Any
 
 
 class CanceledAt:
-    """A coroutine whose task is cancelled as it is about to wait for the ``nth`` time, from 1; 0 only counts."""
+    """A coroutine whose task is cancelled as it, or a task it began, is about to wait for the ``nth`` time, from 1.
+
+    0 only counts. A wait for a thread counts once, where it is waited for.
+    """
 
     def __init__(self, work: Coroutine[Any, Any, Any], nth: int) -> None:
         self._work = work
@@ -16,14 +19,30 @@ class CanceledAt:
         """How often it has waited."""
 
     def __await__(self) -> Generator[Any, Any, Any]:
-        steps = self._work.__await__()
+        loop, root = asyncio.get_running_loop(), asyncio.current_task()
+        assert root is not None
+
+        def begin(loop: asyncio.AbstractEventLoop, work: Any, **how: Any) -> "asyncio.Task[Any]":
+            is_thread = getattr(work, "__name__", "") == "to_thread"
+            return asyncio.Task(work if is_thread else self._began(work, root), loop=loop, **how)
+
+        loop.set_task_factory(begin)
+        try:
+            return (yield from self._counted(self._work, root))
+        finally:
+            loop.set_task_factory(None)
+
+    async def _began(self, work: Coroutine[Any, Any, Any], root: "asyncio.Task[Any]") -> Any:
+        return await _Awaited(self._counted(work, root))
+
+    def _counted(self, work: Coroutine[Any, Any, Any], root: "asyncio.Task[Any]") -> Generator[Any, Any, Any]:
+        steps = work.__await__()
         try:
             waited = next(steps)
             while True:
                 self.awaits += 1
-                task = asyncio.current_task()
-                if self.awaits == self._nth and task is not None:
-                    task.cancel()
+                if self.awaits == self._nth:
+                    root.cancel()
                 try:
                     given = yield waited
                 except BaseException as error:  # noqa: BLE001 - handed on to the coroutine, as await does
@@ -32,6 +51,16 @@ class CanceledAt:
                     waited = steps.send(given)
         except StopIteration as end:
             return end.value
+
+
+class _Awaited:
+    """A generator's steps, to be awaited."""
+
+    def __init__(self, steps: Generator[Any, Any, Any]) -> None:
+        self._steps = steps
+
+    def __await__(self) -> Generator[Any, Any, Any]:
+        return self._steps
 
 
 async def until(moment: Callable[[], bool]) -> None:

@@ -53,7 +53,7 @@ MAY_READ_ENVIRONMENT: Mapping[str, str] = {
 
 LAYERS: tuple[tuple[str, ...], ...] = (
     ("errors", "crash_points", "threads", "canonical", "redact", "letters"),
-    ("prompt",),
+    ("prompt", "recall"),
     ("prompt_file",),
     ("catalog",),
     ("request",),
@@ -65,7 +65,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("media",),
     ("providers",),
     ("orders",),
-    ("submission", "receiving", "undecided"),
+    ("submission", "receiving", "undecided", "stopping"),
     ("finishing",),
     ("purchase",),
     ("outlays", "routes", "standing", "steps"),

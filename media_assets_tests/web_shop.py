@@ -179,6 +179,7 @@ FAST = TransportOptions(
     backoff_first_s=0.005,
     deadline_grace_s=0.1,
     not_found_grace_s=0.1,
+    cancel_grace_s=0.3,
 )
 """Waits as short as the options allow; nothing is skipped."""
 

@@ -127,6 +127,7 @@ def _details(row: PurchaseRow, ledger: Ledger, place: Place) -> dict[str, Any]:
         "duration_s": row.duration_s,
         "created_at": row.created_at,
         "updated_at": row.updated_at,
+        "cancel_requested_at": row.cancel_requested_at,
         "path": str(place.store.path(artifact)) if artifact is not None and place.store.has(artifact) else None,
         "notes": list(row.notes),
         "error": row.error,

@@ -24,9 +24,11 @@ from media_assets.ledger.rows import (
     PurchaseRow,
     PurchaseState,
     add_interest,
+    close_interest,
     find_row,
     has_failed,
     insert_purchase,
+    interested_owners,
     may_have_passed,
     raise_fence,
 )
@@ -79,6 +81,7 @@ class Claiming(Lookups):
             unclear = row is not None and row.state is PurchaseState.UNKNOWN and clears_up(row)
             if row is not None and (unclear or row.state.is_open):
                 if busy := busy_with(connection, self._owner, row):
+                    add_interest(connection, request, plan_id)  # whoever has it must not call it back
                     return busy
             elif row is not None and not self._may_take(row, retry_failed=retry_failed, remake=remake):
                 return row
@@ -119,7 +122,7 @@ class Claiming(Lookups):
     ) -> Claim | Busy:
         now = utc_now()
         keep = row is not None and row.state in UNFINISHED and recovery is not Recovery.FREE
-        values: dict[str, Any] = {"owner": self._owner.id, "updated_at": now}
+        values: dict[str, Any] = {"owner": self._owner.id, "updated_at": now, "cancel_requested_at": None}
         if not keep:
             values |= {"state": PurchaseState.RESERVED, "progress": None}
             values |= {"prediction_id": None, "urls": None, "remote_state": None}
@@ -151,6 +154,29 @@ class Claiming(Lookups):
         with self._database.write() as connection:
             unfinished = mine & purchase.c.state.in_(UNFINISHED)
             connection.execute(sa.update(purchase).where(unfinished).values(owner=NOBODY))
+
+    def request_cancel(self, claim: Claim, *, plan_id: str) -> bool:
+        """Record that a purchase is to be called back, before anybody asks its provider to.
+
+        Args:
+            claim: Whose.
+            plan_id: The plan that has no use for it any more; empty: none ever had in this process.
+
+        Returns:
+            Whether it may be: False, with nothing recorded, where another plan of a living process waits for it.
+        """
+        with self._database.write() as connection:
+            others = interested_owners(connection, claim.request_key, besides=plan_id)
+            if any(self._owner.is_alive(owner) for owner in others):
+                return False
+            now = sa.case((purchase.c.state.in_(UNFINISHED), utc_now()), else_=purchase.c.cancel_requested_at)
+            self._change(connection, claim, {"cancel_requested_at": now})
+        return True
+
+    def lose_interest(self, request_key: str, *, plan_id: str) -> None:
+        """Record that a plan does not wait for a purchase any more."""
+        with self._database.write() as connection:
+            close_interest(connection, request_key, plan_id=plan_id)
 
     def leave(self, claim: Claim) -> None:
         """Let go of the claim in this process; the row says how far it came."""

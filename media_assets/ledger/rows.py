@@ -11,7 +11,7 @@ from media_assets.artifact import Artifact, MediaInfo
 from media_assets.catalog import Recovery
 from media_assets.errors import Billed, MediaAssetsError, Rerun
 from media_assets.ledger.clock import mark, utc_now
-from media_assets.ledger.schema import artifact, attempt, interest, output, purchase, step
+from media_assets.ledger.schema import artifact, attempt, interest, output, plan, purchase, step
 from media_assets.prediction import Prediction, State
 from media_assets.request import GenerationRequest
 
@@ -76,6 +76,8 @@ class PurchaseRow:
     canon_json: str
     created_at: str
     updated_at: str
+    cancel_requested_at: str | None
+    """When the last that wanted it asked to stop; None: nobody did, or somebody wants it again."""
     artifact: Artifact | None
 
     @property
@@ -135,6 +137,7 @@ def as_row(row: sa.Row[Any]) -> PurchaseRow:
         canon_json=row.canon_json,
         created_at=row.created_at,
         updated_at=row.updated_at,
+        cancel_requested_at=row.cancel_requested_at,
         artifact=made,
     )
 
@@ -299,13 +302,23 @@ def add_interest(connection: sa.Connection, request: GenerationRequest, plan_id:
         )
 
 
-def close_interest(connection: sa.Connection, request_key: str) -> None:
-    """Record that nobody waits for a purchase any more."""
-    connection.execute(
-        sa.update(interest)
-        .where(interest.c.request_key == request_key, interest.c.until.is_(None))
-        .values(until=utc_now())
+def close_interest(connection: sa.Connection, request_key: str, *, plan_id: str | None = None) -> None:
+    """Record that a plan, or none at all, waits for a purchase any more."""
+    which = (interest.c.request_key == request_key) & interest.c.until.is_(None)
+    if plan_id is not None:
+        which &= interest.c.plan_id == plan_id
+    connection.execute(sa.update(interest).where(which).values(until=utc_now()))
+
+
+def interested_owners(connection: sa.Connection, request_key: str, *, besides: str) -> set[str]:
+    """Return the owners of the open plans, but for one, that wait for a purchase."""
+    waiting = sa.select(plan.c.owner).where(
+        interest.c.request_key == request_key,
+        interest.c.until.is_(None),
+        interest.c.plan_id != besides,
+        plan.c.id == interest.c.plan_id,
     )
+    return set(connection.execute(waiting).scalars())
 
 
 def error_json(error: MediaAssetsError) -> str:

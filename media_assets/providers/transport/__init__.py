@@ -34,7 +34,7 @@ from media_assets.providers.registry import build_adapters
 from media_assets.providers.transport.addresses import check_base_url, same_origin
 from media_assets.providers.transport.asking import UnreadableError, ask_until_answered
 from media_assets.providers.transport.fetching import Fetching, write_output
-from media_assets.providers.transport.follow import Following
+from media_assets.providers.transport.follow import Following, consent
 from media_assets.providers.transport.inputs import as_reference
 from media_assets.providers.transport.lists import Ask, again, read_bill, read_list
 from media_assets.providers.transport.local_call import run_local_call
@@ -49,6 +49,7 @@ from media_assets.providers.transport.wire import (
     ReplyTooLargeError,
     exchange,
 )
+from media_assets.recall import Recall
 from media_assets.request import GenerationRequest
 from media_assets.threads import in_thread
 
@@ -245,9 +246,13 @@ class Transport:
         *,
         tell: Callable[[float], None],
         on_change: Callable[[Prediction], Awaitable[None]],
+        recall: Recall | None = None,
+        before_cancel: Callable[[], Awaitable[bool]] = consent,
     ) -> Prediction:
-        """Wait for a prediction and return it final. Free; see :meth:`Following.to_the_end` for its errors."""
-        return await self._following(spec, tell, on_change).to_the_end(prediction)
+        """Wait for a prediction and return it final. Free; see :class:`Following` and its ``to_the_end``."""
+        following = self._following(spec, tell, on_change)
+        following.recall, following.before_cancel = recall or Recall(), before_cancel
+        return await following.to_the_end(prediction)
 
     def _following(
         self, spec: ModelSpec, tell: Callable[[float], None], on_change: Callable[[Prediction], Awaitable[None]]

@@ -1,6 +1,7 @@
 """Waiting for a prediction: polls are free and repeatable, and only a deadline ends the wait.
 
-Ending the wait is not failing the prediction: it is still there, and a rerun goes on with it.
+Ending the wait is not failing the prediction: it is still there, and a rerun goes on with it. What is called back is
+waited for as well: a cancel is a request, and only the state that the provider tells afterwards says what came of it.
 """
 
 import asyncio
@@ -24,11 +25,19 @@ from media_assets.errors import (
 from media_assets.prediction import Prediction, State
 from media_assets.providers.base import Adapter, Asked, HttpCall, HttpReply
 from media_assets.providers.transport.options import TransportOptions
+from media_assets.recall import OnCancel, Recall
 
 _log = logging.getLogger(__name__)
 
 _GROWTH = 1.5
 _NOT_FOUND = 404
+
+
+async def consent() -> bool:
+    """Let every cancel be sent."""
+    return True
+
+
 Ask = Callable[[HttpCall, Asked, Prediction], Awaitable[Prediction | HttpReply]]
 """Sends a call that may be sent again; returns what the answer says of the prediction, or a refusal that is final.
 
@@ -47,6 +56,11 @@ class Following:
     on_change: Callable[[Prediction], Awaitable[None]]
     """Told of each change of state, so that it can be recorded."""
     tell: Callable[[float], None]
+    recall: Recall = field(default_factory=Recall)
+    """Heeded between two questions."""
+    before_cancel: Callable[[], Awaitable[bool]] = consent
+    """Told before a cancel is sent because of ``recall``, so that it can be recorded; False: it is not to be sent."""
+    _recall_is_seen: bool = field(default=False, init=False)
     _unknown_since: float | None = field(default=None, init=False)
     """Since when the provider says that it does not know the prediction; None: it knows it."""
 
@@ -66,16 +80,50 @@ class Following:
                 runs_since = now
             if self._is_too_late(prediction, began=began, runs_since=runs_since, now=now):
                 return await self._give_up(prediction, now - began)
-            # Jitter keeps many waiting chains from asking in step.
-            await asyncio.sleep(wait_s * random.uniform(0.8, 1.2))  # noqa: S311 - not a secret
-            wait_s = min(wait_s * _GROWTH, self.options.poll_longest_s)
+            is_first = await self._pause(wait_s)
+            wait_s = self.options.poll_first_s if is_first else min(wait_s * _GROWTH, self.options.poll_longest_s)
             before, prediction = prediction, await self._asked(prediction)
             crash_point("poll.each")
             if prediction.progress is not None:
                 self.tell(prediction.progress)
             if prediction.remote_state != before.remote_state:
                 await self._changed(prediction)
+            if self._recall_is_seen:
+                await self._heed_recall(prediction)
         return await self._with_result(prediction)
+
+    async def _pause(self, wait_s: float) -> bool:
+        """Wait until it is asked next: at once, and True, when the prediction is called back meanwhile."""
+        # Jitter keeps many waiting chains from asking in step.
+        jittered_s = wait_s * random.uniform(0.8, 1.2)  # noqa: S311 - not a secret
+        if self._recall_is_seen:
+            await asyncio.sleep(jittered_s)
+            return False
+        await self.recall.wait(jittered_s)
+        self._recall_is_seen = self.recall.is_asked
+        return self._recall_is_seen
+
+    async def _heed_recall(self, prediction: Prediction) -> None:
+        """Have a prediction canceled that nobody waits for, where the policy says so and as it stands just now.
+
+        Where the provider does not take it, it is sent again after the next question.
+        """
+        if self.recall.is_heeded or not self._may_be_canceled(prediction.state):
+            return
+        try:
+            if await self.before_cancel():
+                self.recall.is_heeded = await self._send_cancel(prediction)
+        except PurchaseError as error:
+            _log.warning("calling back prediction %s: %s", prediction.id, error.message)
+
+    def _may_be_canceled(self, state: State) -> bool:
+        policy = self.options.on_cancel
+        if policy is OnCancel.DETACH or self.spec.cancel == "none" or state.is_final:
+            return False
+        if state is State.QUEUED:
+            return True
+        is_asked_for = policy is OnCancel.CANCEL_ALWAYS and not self.recall.spares_running
+        return is_asked_for and self.spec.cancel == "running"
 
     async def once_more(self, prediction: Prediction) -> Prediction:
         """Ask again about a prediction that has succeeded, for its outputs as they stand now.
@@ -189,15 +237,12 @@ class Following:
 
     async def _called_back(self, prediction: Prediction) -> Prediction:
         """Cancel a prediction, and return how it stands once that shows, or as it stood."""
-        call = self.adapter.cancel_call(prediction)
-        if call is None:
+        if self.adapter.cancel_call(prediction) is None:
             return prediction
         until = time.monotonic() + self.options.deadline_grace_s
         wait_s = self.options.poll_first_s
         try:
-            crash_point("cancel.before_send")
-            await self.ask(call, Asked.CANCEL, prediction)
-            crash_point("cancel.after_send")
+            await self._send_cancel(prediction)
             while not (prediction := await self._asked(prediction)).state.is_final:
                 # A cancel is a request: it takes a moment, and may come too late.
                 if time.monotonic() >= until:
@@ -209,3 +254,13 @@ class Following:
         else:
             await self._changed(prediction)
         return prediction
+
+    async def _send_cancel(self, prediction: Prediction) -> bool:
+        """Ask the provider to cancel; return whether it was sent and taken. What comes of it, the state says."""
+        call = self.adapter.cancel_call(prediction)
+        if call is None:
+            return False
+        crash_point("cancel.before_send")
+        answer = await self.ask(call, Asked.CANCEL, prediction)
+        crash_point("cancel.after_send")
+        return isinstance(answer, Prediction) or answer.is_success

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from media_assets.ledger.admission import Limits
+from media_assets.recall import OnCancel
 
 DEFAULT_LIMITS: Mapping[str, Limits] = {
     # 600 creates a minute (Replicate's documentation, read 2026-11-22).
@@ -33,6 +34,10 @@ class TransportOptions:
     poll_longest_s: float = 15.0
     deadline_grace_s: float = 30.0
     """How long a model may run beyond its deadline: a provider that was told it needs a moment to end the work."""
+    on_cancel: OnCancel = OnCancel.CANCEL_IF_QUEUED
+    """What is done about a submitted prediction that nobody waits for any more."""
+    cancel_grace_s: float = 10.0
+    """How long a run that was told to stop waits for what it has submitted to end, or to be canceled."""
     refusals_deadline_s: float = 600.0
     """How long a submission that is refused for now (429), or cannot connect, is tried again."""
     post_deadline_s: float = 60.0
