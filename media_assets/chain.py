@@ -14,6 +14,7 @@ from datetime import date
 from media_assets.artifact import ArtifactStore
 from media_assets.catalog import ModelSpec, Recovery
 from media_assets.crash_points import crash_point
+from media_assets.drafting import question_of
 from media_assets.errors import (
     DefectError,
     JudgeError,
@@ -27,7 +28,7 @@ from media_assets.ledger import Ledger
 from media_assets.ledger.prompts import FinishedStep
 from media_assets.ledger.rows import PurchaseState
 from media_assets.media.length import film_length_s
-from media_assets.media.questions import AskAudio, AskFilm, AskImage, AskVideo, Question
+from media_assets.media.questions import AskFilm, Question
 from media_assets.orders import Order, Purchased
 from media_assets.outlays import Outlay, Outlays
 from media_assets.plan import Planner
@@ -294,15 +295,9 @@ class Chain:
 
     def _question(self, draft: Draft, made: Mapping[Step, StepResult]) -> Question:
         """Return what the file has to be, to be good enough to build on."""
-        prompt, step = self._at.prompt, draft.request.step
-        if step is Step.IMAGE:
-            return AskImage(requested_size_px=draft.size_px, min_side_px=self._at.planner.settings.min_image_side_px)
-        if step is Step.VIDEO:
-            return AskVideo(requested_size_px=draft.size_px, requested_duration_s=draft.length_s)
-        if step is Step.AUDIO:
-            silent, speed = draft.spec.silent, draft.spec.speed_of(draft.request.params)
-            return AskAudio(text=None if silent else prompt.script, silent_ok=silent, speed=speed)
-        return AskFilm(target_s=_film_s(prompt, made))
+        if draft.request.step is Step.MERGED:
+            return AskFilm(target_s=_film_s(self._at.prompt, made))
+        return question_of(draft, min_image_side_px=self._at.planner.settings.min_image_side_px)
 
     async def _record(
         self,

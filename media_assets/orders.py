@@ -1,7 +1,7 @@
 """What goes into a purchase, and what comes out of it."""
 
-from collections.abc import Awaitable, Callable, Mapping
-from contextlib import AbstractAsyncContextManager, nullcontext
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import AbstractAsyncContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from datetime import date
 from decimal import Decimal
@@ -190,3 +190,13 @@ def named(
     error.request_key = error.request_key or request_key
     error.prediction_id = error.prediction_id or prediction_id
     return error
+
+
+@contextmanager
+def naming(order: Order) -> Iterator[None]:
+    """Let an error inside say whose it is."""
+    try:
+        yield
+    except PurchaseError as error:
+        request, error.at_most_usd = order.request, order.estimate_usd
+        raise named(error, step=str(request.step), model=request.model, request_key=request.key) from error.__cause__

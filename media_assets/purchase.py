@@ -14,7 +14,9 @@ import logging
 import secrets
 import shutil
 import time
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
+from typing import TypeVar
 
 from media_assets.artifact import ArtifactStore
 from media_assets.catalog import Recovery
@@ -32,7 +34,7 @@ from media_assets.ledger import Ledger
 from media_assets.ledger.budgets import NotReservedError
 from media_assets.ledger.claims import Busy, Claim
 from media_assets.ledger.rows import PurchaseRow, PurchaseState
-from media_assets.orders import Order, Purchased, named, stored_failure
+from media_assets.orders import Order, Purchased, naming, stored_failure
 from media_assets.prediction import Prediction
 from media_assets.pricing import to_micro_usd
 from media_assets.providers.transport import Transport
@@ -42,6 +44,8 @@ from media_assets.threads import in_thread
 from media_assets.undecided import Undecided, can_be_cleared_up
 
 _log = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 _FIRST_WAIT_S, _LONGEST_WAIT_S = 0.02, 0.5
 _MOST_SUBMISSIONS = 3
@@ -69,21 +73,42 @@ class Purchasing:
             MediaError: What was made is not good enough, or a local model failed.
             StoppedError: ``order.recall`` was given before it was submitted, or has had it canceled, free.
         """
-        try:
+        with naming(order):
             try:
                 return await self._buy(order)
+            except (asyncio.CancelledError, StoppedError):
+                await self._lose_interest(order)
+                raise
             except PurchaseError as error:
                 if not await self._resubmits(order, error):
                     raise
             return await self._buy_once_more(order)
-        except (asyncio.CancelledError, StoppedError):
-            await self._lose_interest(order)
-            raise
-        except PurchaseError as error:
-            request, error.at_most_usd = order.request, order.estimate_usd
-            raise named(
-                error, step=str(request.step), model=request.model, request_key=request.key
-            ) from error.__cause__
+
+    async def finish_begun(self, order: Order) -> Purchased | Busy | None:
+        """Bring what was submitted before to its end. Free: whatever is found, nothing is submitted.
+
+        Returns:
+            What it brought; None where there is nothing to bring (any more): it was never accepted, is free to be made
+            again, or has ended. Busy: somebody is at work on it.
+
+        Raises:
+            PurchaseError: It failed, its outcome is unknown, or it does not get on just now.
+            MediaError: What was made is not good enough.
+            StoppedError: ``order.recall`` has had it canceled, free.
+        """
+        with naming(order):
+            found = await self._claim(order, remake=False)
+            if isinstance(found, Claim):
+                return await self._work(found, order, self._let_go)
+            if isinstance(found, PurchaseRow) and found.state is PurchaseState.UNKNOWN:
+                raise stored_failure(found)
+            return found if isinstance(found, Busy) else None
+
+    async def _let_go(self, claim: Claim, order: Order, work: Work) -> None:
+        """Put back what nothing came of, so that it may be bought by whoever wants it."""
+        del work
+        why = StoppedError("nothing of it is at its provider; it is submitted when a run asks for it again.")
+        await self._submission(claim, order).release(why)
 
     async def _resubmits(self, order: Order, error: PurchaseError) -> bool:
         """Whether a submission of unknown outcome is sent once more by the user's policy; that is recorded."""
@@ -130,7 +155,7 @@ class Purchasing:
                     continue
             if isinstance(found, Claim):
                 try:
-                    return await self._work(found, order)
+                    return await self._work(found, order, self._submit_until_clear)
                 except StoppedError:
                     if order.recall.is_asked or found.row is None or found.row.cancel_requested_at is None:
                         raise
@@ -183,7 +208,10 @@ class Purchasing:
     def _submission(self, claim: Claim, order: Order) -> Submission:
         return Submission(claim, order, self._ledger, self._transport)
 
-    async def _work(self, claim: Claim, order: Order) -> Purchased:
+    async def _work(
+        self, claim: Claim, order: Order, anew: Callable[[Claim, Order, Work], Awaitable[T]]
+    ) -> Purchased | T:
+        """Go on with what was submitted before; where nothing was, or nothing came of it, do ``anew``."""
         token = secrets.token_hex(8)
         work = Work(token=token, scratch=self._ledger.scratch(token))
         try:
@@ -195,7 +223,7 @@ class Purchasing:
                 known = await self._undecided(claim, order).clear_up()
             if known is not None:
                 return await self._resume(claim, order, known, work)
-            return await self._submit_until_clear(claim, order, work)
+            return await anew(claim, order, work)
         except BaseException:
             await self._hand_over(claim)
             raise

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from media_assets.cli.app_ledger import Json, ledger_app
+from media_assets.cli.app_recovery import recovery_app
 
 _INPUT, _CHANGES = "What to make", "Changes to the prompt (with --prompt, or a FILE of one prompt)"
 
@@ -25,6 +26,7 @@ app = typer.Typer(
 app.add_typer(ledger_app, name="ledger")
 budget_app = typer.Typer(invoke_without_command=True)
 app.add_typer(budget_app, name="budget")
+app.add_typer(recovery_app)
 
 File = Annotated[
     Path | None,

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 
 from media_assets.errors import BudgetExceededError, ConfigurationError, MediaAssetsError, UnknownOutcomeError
 
-DONE, BAD_INPUT, OTHER_FAILURE = 0, 2, 4
+DONE, BAD_INPUT, OTHER_FAILURE, UNKNOWN_OUTCOME = 0, 2, 4, 5
 
 _IN_ORDER: tuple[tuple[type[MediaAssetsError], int], ...] = (
-    (UnknownOutcomeError, 5),
+    (UnknownOutcomeError, UNKNOWN_OUTCOME),
     (BudgetExceededError, 3),
     (ConfigurationError, BAD_INPUT),
     (MediaAssetsError, OTHER_FAILURE),

@@ -56,6 +56,12 @@ class Lookups:
             rows = connection.execute(WITH_OUTPUT.where(*which).order_by(purchase.c.created_at))
             return [as_row(row) for row in rows]
 
+    def unfinished(self) -> list[PurchaseRow]:
+        """Return the purchases that somebody may still bring to an end, oldest first."""
+        which = WITH_OUTPUT.where(purchase.c.state.in_(UNFINISHED)).order_by(purchase.c.created_at)
+        with self._database.read() as connection:
+            return [as_row(row) for row in connection.execute(which)]
+
     def last_attempt(self, request_key: str) -> Attempt | None:
         """Return the newest attempt of one purchase."""
         columns: list[sa.ColumnElement[Any]] = [attempt.c.token, attempt.c.n, attempt.c.clock_mark, attempt.c.outcome]
