@@ -1,4 +1,4 @@
-"""A purchase from the simulator in a child process, for tests that kill and race."""
+"""A purchase from the simulator in a child process, and a janitor in one, for tests that kill and race."""
 
 import asyncio
 import os
@@ -17,6 +17,7 @@ from media_assets.orders import Order
 from media_assets.pricing import estimate, to_micro_usd
 from media_assets.prompt import Step
 from media_assets.purchase import Purchasing
+from media_assets.recovery.janitor import Cleared, Janitor
 from media_assets.settings import load_settings
 from media_assets.studio import Studio, open_studio
 from media_assets_tests.conformance.our_requests import SCRIPT, drafted
@@ -24,6 +25,7 @@ from media_assets_tests.making import TODAY
 from media_assets_tests.simulated import FAST
 
 BUY = f"{__name__}:buy_in_child"
+CLEAN = f"{__name__}:clean_in_child"
 """What a ``Child`` calls."""
 
 
@@ -50,6 +52,16 @@ def buy_in_child(
     spec = load_catalog().get(model).model_copy(update=dict(deadlines))
     with open_studio(Path(home), load_settings().studio_options(), today=lambda: TODAY) as studio:
         return [_buy(studio, _order(spec, take)) for _ in range(times)]
+
+
+def clean_in_child(home: str, environment: Mapping[str, str]) -> dict[str, str]:
+    """In a child: let a janitor loose on a home; return what came of each purchase, by request key."""
+    os.environ.update({**FAST, **environment})
+    cleared: list[Cleared] = []
+    with open_studio(Path(home), load_settings().studio_options(), today=lambda: TODAY) as studio:
+        rows = studio.ledger.purchases.unfinished()
+        asyncio.run(Janitor(studio).clear(rows, cleared.append))
+    return {one.row.request_key: str(one.outcome) for one in cleared}
 
 
 def _buy(studio: Studio, order: Order) -> dict[str, Any]:

@@ -1,0 +1,291 @@
+"""The janitor: what killed runs left behind is brought to its end, and nothing is submitted."""
+
+import asyncio
+from collections.abc import Iterator, Mapping
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from media_assets.catalog import Catalog, Recovery, load_catalog
+from media_assets.errors import UnknownOutcomeError
+from media_assets.ledger import open_ledger
+from media_assets.ledger.budgets import Cap
+from media_assets.ledger.claims import Claim
+from media_assets.ledger.rows import PurchaseState
+from media_assets.prompt import Prompt, Step
+from media_assets.recovery.janitor import Cleared, Janitor, Outcome, intention
+from media_assets.studio import MakeOptions
+from media_assets_tests.canceling import until
+from media_assets_tests.children import Child, run_children
+from media_assets_tests.conformance.our_requests import drafted
+from media_assets_tests.making import OWN, SHOP_REQUEST, Shop, leftovers, purchases, reserved_micro_usd, studio_on
+from media_assets_tests.market_child import BUY, CLEAN
+from media_assets_tests.providers.buying import buy
+from media_assets_tests.simulated import Market, open_market, paid_prompt
+
+_SLOW = {"MEDIA_ASSETS_POST_DEADLINE_S": "1"}
+"""Silence of a list is a proof after this; the product's minute is too long for a test."""
+
+_KILLED: Mapping[tuple[str, str], Outcome] = {
+    ("replicate:sdxl", "intent.after"): Outcome.RELEASED,
+    ("replicate:sdxl", "post.after_body_sent"): Outcome.FINISHED,
+    ("replicate:sdxl", "id_save.after"): Outcome.FINISHED,
+    ("replicate:sdxl", "done.after"): Outcome.FINISHED,
+    ("replicate:sdxl", "dl.mid"): Outcome.FINISHED,
+    ("fal:flux-schnell", "post.first_byte"): Outcome.FINISHED,
+    ("fal:flux-schnell", "spool.after_fsync"): Outcome.FINISHED,
+    ("openai:gpt-image-2", "post.after_body_sent"): Outcome.HELD,
+    ("openai:gpt-image-2", "spool.after_fsync"): Outcome.FINISHED,
+    ("elevenlabs:flash-v2.5", "id_save.after"): Outcome.FINISHED,
+    ("elevenlabs:flash-v2.5", "spool.after_fsync"): Outcome.FINISHED,
+}
+"""Where a run died, and what the janitor makes of what it left."""
+
+
+def child(market: Market, call: str, point: str = "", **arguments: Any) -> Child:
+    environment = {**market.simulator.environment(), **_SLOW}
+    given = {"home": str(market.home), "environment": environment, **arguments}
+    return Child(call, given, {"MEDIA_ASSETS_CRASH_AT": point})
+
+
+def clean(market: Market, *, models: Catalog | None = None, waits: bool = True, **settings: Any) -> list[Cleared]:
+    """Let a janitor loose, as the command does."""
+    cleared: list[Cleared] = []
+    with open_ledger(market.home) as ledger:
+        rows = ledger.purchases.unfinished()
+    with market.studio(**{"post_deadline_s": 1.0, **settings}) as studio:
+        studio.planner.catalog = models or studio.planner.catalog
+        asyncio.run(Janitor(studio, waits=waits).clear(rows, cleared.append))
+    return cleared
+
+
+@pytest.fixture
+def market(tmp_path: Path) -> Iterator[Market]:
+    with open_market(tmp_path / "home") as market:
+        yield market
+
+
+@pytest.fixture(scope="module")
+def swept(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Market, dict[tuple[str, str], Cleared], int]]:
+    """Return a home where many runs died, what the janitor made of it, and how often it submitted."""
+    with open_market(tmp_path_factory.mktemp("market") / "home") as market:
+        chains = [
+            [child(market, BUY, point, model=model, take=take)] for take, (model, point) in enumerate(_KILLED, start=1)
+        ]
+        assert all(ended.was_killed for (ended,) in run_children(chains, at_once=4))
+        posts = market.posts()
+        cleared = {one.row.take: one for one in clean(market)}
+        yield market, {case: cleared[take] for take, case in enumerate(_KILLED, start=1)}, market.posts() - posts
+
+
+@pytest.mark.parametrize("case", _KILLED, ids="-".join)
+def test_what_a_killed_run_left_is_brought_to_its_end(
+    swept: tuple[Market, dict[tuple[str, str], Cleared], int], case: tuple[str, str]
+) -> None:
+    """Paid for, it is fetched; never arrived, its money is free; undecidable, it is held with its reason."""
+    _, cleared, _ = swept
+    one = cleared[case]
+
+    assert one.outcome is _KILLED[case], one.why
+    assert (one.row.artifact is not None) == (one.outcome is Outcome.FINISHED)
+    assert (one.why == "") == (one.outcome is Outcome.FINISHED)
+
+
+def test_the_janitor_spends_nothing_and_the_books_balance(
+    swept: tuple[Market, dict[tuple[str, str], Cleared], int],
+) -> None:
+    """What it fetched was paid for by the runs that died; what nobody can know keeps its money."""
+    market, cleared, posts = swept
+    held = next(one.row for one in cleared.values() if one.outcome is Outcome.HELD)
+    cost = sum(one.row.cost_micro_usd or 0 for one in cleared.values())
+    unknown = next(
+        Decimal(line["usd"])
+        for line in market.ask("/_sim/bill")["lines"]
+        if line["model"] == held.request().version and line["usd"]
+    )
+
+    assert posts == 0
+    assert Decimal(cost) / 1_000_000 == market.bill_usd() - unknown
+    assert reserved_micro_usd(market.home) == held.estimate_micro_usd
+    assert leftovers(market.home) == []
+
+
+def test_what_was_only_reserved_is_given_back(market: Market) -> None:
+    """The studio does that as it opens; the janitor says so."""
+    with market.studio() as studio:
+        plan_id = "died"
+        request = drafted(studio.planner.catalog.get("replicate:sdxl")).request
+        caps = [Cap("prompt:child", 1_000_000, "cap")]
+        studio.ledger.prompts.open_plan(plan_id, "child", amounts={Step.IMAGE: 10_000}, caps=caps)
+        studio.ledger.purchases.claim(
+            request, recovery=Recovery.LISTED, prompt_key="child", plan_id=plan_id, estimate_micro_usd=10_000
+        )
+    assert reserved_micro_usd(market.home) == 10_000
+
+    (one,) = clean(market)
+
+    assert (one.was, one.row.state, one.outcome) == (PurchaseState.RESERVED, PurchaseState.CANCELED, Outcome.RELEASED)
+    assert reserved_micro_usd(market.home) == 0
+
+
+def test_what_costs_nothing_is_not_made_again_by_the_janitor(home: Path) -> None:
+    """Nobody waits for it: a run that wants it makes it."""
+    with Shop(home, open_ledger(home)).ledger as ledger:
+        shop = Shop(home, ledger)
+        claim = ledger.purchases.claim(
+            SHOP_REQUEST, recovery=Recovery.FREE, prompt_key="a", plan_id=shop.plan("0"), estimate_micro_usd=0
+        )
+        assert isinstance(claim, Claim)
+        ledger.purchases.write_intent(claim)
+    cleared: list[Cleared] = []
+    with studio_on(home, models=OWN) as studio:
+        asyncio.run(Janitor(studio).clear(studio.ledger.purchases.unfinished(), cleared.append))
+
+    (one,) = cleared
+
+    assert (one.was, one.outcome) == (PurchaseState.SUBMITTING, Outcome.RELEASED)
+    assert (one.row.state, one.row.artifact) == (PurchaseState.CANCELED, None)
+
+
+def test_janitors_and_reruns_at_the_same_time_buy_once(market: Market) -> None:
+    """Whoever has the claim works on it; the others wait, or leave it alone."""
+    market.set_faults({"call": "submit", "fault": "exec_and_drop", "times": 1})
+    spec = load_catalog().get("replicate:sdxl")
+    assert isinstance(buy(market, spec, take=0, settle_lag_s=60.0).error, UnknownOutcomeError)
+    rerun = child(market, BUY, model=spec.id)
+    chains = [[child(market, CLEAN)], [rerun], [child(market, CLEAN)]]
+
+    ended = run_children(chains, at_once=len(chains))
+
+    assert [one.exit_code for (one,) in ended] == [0, 0, 0]
+    assert (market.posts(), len(market.accepted())) == (1, 1)
+    row = purchases(market.home)[Step.IMAGE]
+    assert row.state is PurchaseState.SUCCEEDED
+    assert Decimal(row.cost_micro_usd or 0) / 1_000_000 == market.bill_usd()
+
+
+def test_what_a_living_run_works_on_is_left_alone(market: Market) -> None:
+    """Its lock says that it lives."""
+    market.set_faults({"call": "submit", "fault": "run_stuck"})
+
+    async def both() -> list[Cleared]:
+        with market.studio() as studio:
+            running = asyncio.ensure_future(studio.attempt(_picture(), wanted={Step.IMAGE}))
+            await until(lambda: any(row.prediction_id for row in studio.ledger.purchases.unfinished()))
+            rows = studio.ledger.purchases.unfinished()
+            cleared: list[Cleared] = []
+            assert intention(rows[0], studio.ledger) == "leave it to the run that works on it"
+            await Janitor(studio).clear(rows, cleared.append)
+            running.cancel()
+            await asyncio.wait({running})
+            return cleared
+
+    (one,) = asyncio.run(both())
+
+    assert one.outcome is Outcome.AT_WORK
+    assert one.row.state is PurchaseState.SUBMITTED
+
+
+def _picture(model: str = "replicate:sdxl", **changes: Any) -> Any:
+    return paid_prompt(routes={"image": [model], "audio": ["local:silence"]}, clip_s=1.0, **changes)
+
+
+def _leave_unknown(market: Market, prompt: Prompt, fault: str = "exec_and_drop", step: Step = Step.IMAGE) -> None:
+    """Let a run end without knowing what came of its submission."""
+    market.set_faults({"call": "submit", "fault": fault, "times": 1})
+    with market.studio(settle_lag_s=60.0) as studio:
+        asyncio.run(studio.attempt(prompt, wanted={step}, options=MakeOptions(waits=False)))
+    market.set_faults()
+
+
+def _leave_done(market: Market, prompt: Prompt, *faults: str) -> None:
+    """Let a run end when a picture is made and paid for, and not fetched."""
+    with market.studio() as studio:
+        spec = studio.planner.catalog.get("replicate:sdxl").model_copy(update={"download_deadline_s": 0.2})
+        studio.planner.catalog = Catalog([*studio.planner.catalog, spec])
+        spoilt = [{"call": "submit", "fault": fault} for fault in faults]
+        market.set_faults(*spoilt, {"call": "download", "fault": "noexec_500"})
+        asyncio.run(studio.attempt(prompt, wanted={Step.IMAGE}))
+    market.set_faults()
+    assert purchases(market.home)[Step.IMAGE].state is PurchaseState.DONE
+
+
+def test_what_was_released_is_bought_by_the_next_run_and_what_was_finished_is_not(market: Market) -> None:
+    _leave_unknown(market, _picture(key="a"), "noexec_500")
+    _leave_unknown(market, _picture(key="b", seed=5))
+
+    assert {one.row.prompt_key: one.outcome for one in clean(market)} == {"a": Outcome.RELEASED, "b": Outcome.FINISHED}
+
+    posts = market.posts()
+    with market.studio() as studio:
+        films = [
+            asyncio.run(studio.attempt(_picture(**row), wanted={Step.IMAGE}))
+            for row in ({"key": "a"}, {"key": "b", "seed": 5})
+        ]
+    assert [film.error for film in films] == [None, None]
+    assert market.posts() == posts + 1
+    assert films[1].spent_usd == 0
+
+
+def test_one_purchases_trouble_stops_no_other(market: Market) -> None:
+    """A model that is gone from the catalog, a provider that is out: the rest is cleared all the same."""
+    _leave_unknown(market, _picture(key="a"))
+    _leave_unknown(market, _picture("fal:flux-schnell", key="b"))
+    _leave_unknown(market, _picture("openai:gpt-image-2", key="c"))
+    with market.studio() as studio:
+        known = Catalog(spec for spec in studio.planner.catalog if spec.provider != "fal")
+
+    outcomes = {one.row.provider: one for one in clean(market, models=known)}
+
+    assert {name: one.outcome for name, one in outcomes.items()} == {
+        "replicate": Outcome.FINISHED,
+        "fal": Outcome.HELD,
+        "openai": Outcome.HELD,
+    }
+    assert "no model is called 'fal:flux-schnell'" in outcomes["fal"].why
+
+
+def test_a_provider_that_is_down_leaves_it_open(market: Market) -> None:
+    """Paid for and not had: the next janitor goes on with it."""
+    _leave_done(market, _picture())
+    with market.studio() as studio:
+        spec = studio.planner.catalog.get("replicate:sdxl").model_copy(update={"poll_error_budget_s": 0.1})
+        impatient = Catalog([*studio.planner.catalog, spec])
+    market.set_faults({"call": "poll", "fault": "noexec_500"})
+
+    (one,) = clean(market, models=impatient)
+
+    assert (one.outcome, one.row.state) == (Outcome.OPEN, PurchaseState.DONE)
+    market.set_faults()
+    assert clean(market)[0].outcome is Outcome.FINISHED
+    assert market.posts() == 1
+
+
+def test_a_clip_is_known_by_the_picture_it_was_made_of(market: Market) -> None:
+    """Two takes of a picture, and a clip of each with the same words: the file's name tells which clip is whose."""
+    routes = {"image": ["fal:flux-schnell"], "video": ["fal:stable-video"]}
+    prompt, other = (paid_prompt(routes=routes, script=None, take={"image": take}) for take in (0, 1))
+    elsewhere = Market(market.home.with_name("other"), market.simulator, market.settings)
+    with elsewhere.studio() as studio:
+        assert asyncio.run(studio.attempt(other, wanted={Step.VIDEO})).error is None
+    with market.studio() as studio:
+        assert asyncio.run(studio.attempt(prompt, wanted={Step.IMAGE})).error is None
+    _leave_unknown(market, prompt, "noexec_500", Step.VIDEO)
+
+    (one,) = clean(market, waits=False, settle_lag_s=0.0)
+
+    assert (one.row.step, one.outcome) == ("video", Outcome.HELD), one.why
+    assert "fal can be asked what came of it in" in one.why
+
+
+@pytest.mark.parametrize("fault", ["black_output", "tiny_output"])
+def test_what_comes_is_judged_as_a_rerun_would(market: Market, fault: str) -> None:
+    """The question is asked again of the request alone; a file that is not good enough is kept."""
+    _leave_done(market, _picture(), fault)
+
+    (one,) = clean(market)
+
+    assert (one.outcome, one.row.state) == (Outcome.FAILED, PurchaseState.FAILED_PAID), one.why
+    assert one.row.artifact is not None
