@@ -14,7 +14,6 @@ from datetime import date
 from media_assets.artifact import ArtifactStore
 from media_assets.catalog import ModelSpec, Recovery
 from media_assets.crash_points import crash_point
-from media_assets.drafting import question_of
 from media_assets.errors import (
     DefectError,
     JudgeError,
@@ -24,6 +23,7 @@ from media_assets.errors import (
     PurchaseError,
 )
 from media_assets.film import StepResult
+from media_assets.judging import question_of
 from media_assets.ledger import Ledger
 from media_assets.ledger.prompts import FinishedStep
 from media_assets.ledger.rows import PurchaseState

@@ -1,21 +1,13 @@
-"""A prompt's steps drafted before anything is made: each builds on what the first models upstream would make.
-
-And what a draft says of the file that is to come of it, whoever judges it.
-"""
+"""A prompt's steps drafted before anything is made: each builds on what the first models upstream would make."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from media_assets.catalog import ModelSpec
-from media_assets.catalog.lengths import length_of
-from media_assets.catalog.sizes import expected_clip_size_px, size_of
 from media_assets.errors import ConformError, Problem
 from media_assets.ledger.rows import PurchaseRow
 from media_assets.media.length import film_length_s
-from media_assets.media.questions import AskAudio, AskImage, AskVideo, Question
-from media_assets.media.recipes import ImageRecipe
 from media_assets.prompt import Prompt, Step
-from media_assets.request import GenerationRequest
 from media_assets.standing import Standing
 from media_assets.steps import Bounds, Draft, Picture, draft_audio, draft_image, draft_merged, draft_video
 
@@ -97,32 +89,3 @@ class Drafting:
         except ConformError as error:
             fault = Problem(Step.MERGED, "fit", error.message.removeprefix("fit: "))
             return replace(merged, problems=(*merged.problems, fault))
-
-
-def redrafted(spec: ModelSpec, request: GenerationRequest) -> Draft:
-    """Return the draft of a request that was made before, as far as the request itself tells; of a film it does not."""
-    size_px = size_of(spec, request.params)
-    if request.step is Step.VIDEO:
-        size_px = expected_clip_size_px(spec, request.params, _sent_px(request))
-    return Draft(spec=spec, request=request, length_s=length_of(spec, request.params), size_px=size_px, problems=())
-
-
-def _sent_px(request: GenerationRequest) -> tuple[int, int] | None:
-    """Return width and height of the picture that a clip was asked for with."""
-    recipe = next((ref.recipe for ref in request.inputs if ref.role == "image" and ref.recipe), None)
-    try:
-        return None if recipe is None else ImageRecipe.parse(recipe).size_px
-    except ConformError:
-        return None
-
-
-def question_of(draft: Draft, *, min_image_side_px: int) -> Question:
-    """Return what a picture, a clip or a voice has to be, to be good enough to build on."""
-    spec, request = draft.spec, draft.request
-    if request.step is Step.IMAGE:
-        return AskImage(requested_size_px=draft.size_px, min_side_px=min_image_side_px)
-    if request.step is Step.VIDEO:
-        return AskVideo(requested_size_px=draft.size_px, requested_duration_s=draft.length_s)
-    said = request.params.get(spec.roles.get("script", ""))
-    text = said if isinstance(said, str) and not spec.silent else None
-    return AskAudio(text=text, silent_ok=spec.silent, speed=spec.speed_of(request.params))

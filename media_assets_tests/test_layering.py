@@ -69,7 +69,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("finishing",),
     ("purchase",),
     ("outlays", "routes", "standing", "steps"),
-    ("film",),
+    ("film", "judging"),
     ("drafting",),
     ("plan",),
     ("reserving",),

@@ -14,8 +14,8 @@ from enum import StrEnum
 from pathlib import Path
 
 from media_assets.catalog import ModelSpec, Recovery
-from media_assets.drafting import question_of, redrafted
 from media_assets.errors import ConfigurationError, DefectError, LedgerError, MediaAssetsError, UnknownModelError
+from media_assets.judging import question_of, redrafted
 from media_assets.ledger import Ledger
 from media_assets.ledger.claims import Busy
 from media_assets.ledger.rows import UNFINISHED, PurchaseRow, PurchaseState
