@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from media_assets.crash_points import crash_point
+from media_assets.durable import sync
 from media_assets.errors import ArtifactError
 
 
@@ -159,13 +160,13 @@ class ArtifactStore:
             target = self.path(artifact)
             if not target.parent.is_dir():
                 target.parent.mkdir(exist_ok=True)
-                _sync_folder(self.root)
+                sync(self.root)
             if wanted_by:
                 self._write_note(target.name, wanted_by)
             part.replace(target)
             crash_point("dl.after_rename")
             crash_point("dl.before_dirsync")
-            _sync_folder(target.parent)
+            sync(target.parent)
         except OSError as error:
             with contextlib.suppress(OSError):
                 part.unlink()
@@ -294,11 +295,3 @@ def _copy_synced(source: Path, target: Path, *, mark: bool = True) -> str:
     if mark:
         crash_point("dl.before_rename")
     return digest.hexdigest()
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

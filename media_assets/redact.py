@@ -5,11 +5,15 @@ text is hidden rather too much than too little; what is left is for people to re
 """
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 _HIDDEN = "***"
 _LOOKED_AT_PER_LIMIT = 20
 """Text beyond this many times the limit is dropped unread: it could hardly be shown, and reading it costs time."""
+
+_DEEPEST = 20
+"""Levels of a JSON value that are kept: no provider's input is nested deeper."""
 
 _URL = re.compile(r"""(?<![a-z0-9+.-])([a-z][a-z0-9+.-]{0,15}:(?:\\?/){2})([^\s"'<>]*)""", re.IGNORECASE)
 _URL_END = re.compile(r"\\u0026|%3f|[?#;&]", re.IGNORECASE)
@@ -58,6 +62,40 @@ def redact_text(text: str, *, limit: int = 300) -> str:
         shown = pattern.sub(replacement, shown)
     shown = " ".join(shown.split())
     return shown if len(shown) <= limit else shown[: max(limit - 1, 0)].rstrip() + "…"[:limit]
+
+
+def redact_json(value: Any, *, longest: int = 20_000) -> Any:
+    """Return what may be kept of a JSON value from outside: each text as :func:`redact_text` shows it, if that differs.
+
+    What a field that is named like a secret holds is hidden whole, whatever it is.
+
+    Args:
+        value: As it was parsed.
+        longest: The most characters that are kept of one text.
+    """
+    return _redacted(value, longest, _DEEPEST)
+
+
+def _redacted(value: Any, longest: int, levels: int) -> Any:
+    if isinstance(value, str):
+        shown = redact_text(value, limit=longest)
+        return value if shown == " ".join(value.split()) else shown
+    if isinstance(value, Mapping | list) and not levels:
+        return "…"
+    if isinstance(value, list):
+        return [_redacted(one, longest, levels - 1) for one in value]
+    if isinstance(value, Mapping):
+        return {
+            redact_text(str(name), limit=100): _HIDDEN
+            if _is_secret(str(name))
+            else _redacted(held, longest, levels - 1)
+            for name, held in value.items()
+        }
+    return value
+
+
+def _is_secret(name: str) -> bool:
+    return redact_text(f"{name}=x", limit=200).endswith(_HIDDEN)
 
 
 def _bare_url(found: re.Match[str]) -> str:

@@ -52,7 +52,7 @@ MAY_READ_ENVIRONMENT: Mapping[str, str] = {
 """Files that read environment variables by themselves; every other option comes from ``settings.py``."""
 
 LAYERS: tuple[tuple[str, ...], ...] = (
-    ("errors", "crash_points", "threads", "canonical", "redact", "letters"),
+    ("errors", "crash_points", "durable", "threads", "canonical", "redact", "letters"),
     ("prompt", "recall"),
     ("prompt_file",),
     ("catalog",),

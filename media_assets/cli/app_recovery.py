@@ -28,3 +28,34 @@ def janitor(
     from media_assets.cli.janitor import run_janitor  # noqa: PLC0415
 
     raise typer.Exit(run_janitor(dry_run=dry_run, waits=not no_wait, json=json))
+
+
+@recovery_app.command(
+    epilog="Exit codes: 130 interrupted (143 by SIGTERM), 2 bad input or no key, 4 a list or a file could not be had "
+    "just now: run again; 0 all that is still there is here, and what is gone is said."
+)
+def rescue(
+    *,
+    provider: Annotated[
+        list[str] | None,
+        typer.Option("--provider", metavar="NAME", help="Ask this one; otherwise all whose key is set. Repeatable."),
+    ] = None,
+    since: Annotated[str, typer.Option("--since", metavar="TIME", help="How far to look back: 30m, 1h, 2d.")] = "1h",
+    endpoint: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--endpoint", metavar="NAME", help="A further endpoint of fal's, which has to be named. Repeatable."
+        ),
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="List only.")] = False,
+    json: Json = False,
+) -> None:
+    """Pull what your accounts have finished and no purchase of the ledger has, into rescued/ in the home.
+
+    It works on accounts that never used this project, for any model, and costs nothing. Hurry: Replicate deletes
+    outputs an hour after they were made.
+    """
+    from media_assets.cli.rescue import Typed, run_rescue  # noqa: PLC0415
+
+    typed = Typed(providers=provider or (), since=since, endpoints=endpoint or (), dry_run=dry_run, json=json)
+    raise typer.Exit(run_rescue(typed, json=json))

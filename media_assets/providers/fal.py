@@ -21,7 +21,7 @@ from media_assets.errors import (
 from media_assets.prediction import Output, Prediction, State
 from media_assets.providers.base import Asked, Deadlines, HttpCall, HttpReply, InputFile
 from media_assets.providers.fal_platform import ENDPOINT, NAMESPACES, REQUEST_ID, FalPlatform
-from media_assets.providers.outputs import outputs_of
+from media_assets.providers.outputs import OutputsIn, outputs_of
 from media_assets.providers.params import nested
 from media_assets.providers.polled import id_of, quantities, quantity_of, state_word
 from media_assets.providers.refusals import ADVICE, Refusal, text_of
@@ -60,7 +60,9 @@ class FalAdapter(FalPlatform):
         queue_url: str = "https://queue.fal.run",
         rest_url: str = "https://rest.fal.ai",
         api_url: str = "https://api.fal.ai/v1",
+        outputs_in: OutputsIn = outputs_of,
     ) -> None:
+        self._outputs_in = outputs_in
         self._queue_url = queue_url.rstrip("/")
         self._rest_url = rest_url.rstrip("/")
         self._api_url = api_url.rstrip("/")
@@ -239,7 +241,7 @@ class FalAdapter(FalPlatform):
 
     def _outputs(self, document: Mapping[str, Any], known: Prediction) -> tuple[Output, ...]:
         try:
-            return outputs_of(document)
+            return self._outputs_in(document)
         except ValueError as error:
             raise self.unexpected(Asked.RESULT, f"its output cannot be read: {error}", known.id) from error
 

@@ -6,14 +6,18 @@ a medium is decided later, where they are downloaded and probed.
 """
 
 import base64
+import contextlib
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 from urllib.parse import unquote_to_bytes
 
 from media_assets.media.sniff import HEAD_BYTES, sniff
 from media_assets.prediction import Output
 from media_assets.providers.base import MOST_REPLY_BYTES
+
+OutputsIn = Callable[[Any], tuple[Output, ...]]
+"""Reads what a prediction made; raises ``UnreadableOutputError`` where that cannot be done."""
 
 MAX_INLINE_BYTES = MOST_REPLY_BYTES
 """The most that one output inside a reply may have, decoded: nothing that came is refused."""
@@ -65,6 +69,32 @@ def outputs_of(value: Any) -> tuple[Output, ...]:
         UnreadableOutputError: Something in it is no output.
     """
     return tuple(_read(value, depth=0))
+
+
+def every_output_of(value: Any) -> tuple[Output, ...]:
+    """Return every file that a provider's value names, each once, in its order: of a model that nobody here knows.
+
+    Which of them is *the* output is not asked. Words, numbers and what is nested too deep are passed over.
+    """
+    return tuple(dict.fromkeys(_every(value, depth=0)))
+
+
+def _every(value: Any, *, depth: int) -> Iterator[Output]:
+    if depth > _DEEPEST:
+        return
+    if isinstance(value, str):
+        # Words may begin like a data URI; then they are words.
+        with contextlib.suppress(UnreadableOutputError):
+            yield from _read_text(value, is_sound=False)
+    elif isinstance(value, list):
+        for item in value:
+            yield from _every(item, depth=depth + 1)
+    elif isinstance(value, Mapping):
+        if encoded := value.get("b64_json"):
+            yield from _inline(_from_base64(encoded))
+        for name, held in value.items():
+            if name != "b64_json" and name not in _NEVER_OUTPUTS:
+                yield from _every(held, depth=depth + 1)
 
 
 def _read(value: Any, *, depth: int, is_sound: bool = False) -> Iterator[Output]:

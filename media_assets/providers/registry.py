@@ -8,17 +8,27 @@ from media_assets.providers.endpoints import Endpoints
 from media_assets.providers.fal import FalAdapter
 from media_assets.providers.local import LocalAdapter
 from media_assets.providers.openai import OpenAIAdapter
+from media_assets.providers.outputs import OutputsIn, outputs_of
 from media_assets.providers.replicate import ReplicateAdapter
 
 
-def build_adapters(endpoints: Endpoints = Endpoints()) -> dict[str, Adapter]:  # noqa: B008 - frozen
-    """Return an adapter for every provider, by name."""
+def build_adapters(
+    endpoints: Endpoints = Endpoints(),  # noqa: B008 - frozen
+    outputs_in: OutputsIn = outputs_of,
+) -> dict[str, Adapter]:
+    """Return an adapter for every provider, by name.
+
+    Args:
+        endpoints: Where they are asked.
+        outputs_in: Reads what a prediction made, where a reply names it.
+    """
+    fal_urls = {"queue_url": endpoints.fal_queue_url, "rest_url": endpoints.fal_rest_url}
     adapters: list[Adapter] = [
         ElevenLabsAdapter(base_url=endpoints.elevenlabs_base_url),
-        FalAdapter(queue_url=endpoints.fal_queue_url, rest_url=endpoints.fal_rest_url, api_url=endpoints.fal_api_url),
+        FalAdapter(**fal_urls, api_url=endpoints.fal_api_url, outputs_in=outputs_in),
         LocalAdapter(),
         OpenAIAdapter(base_url=endpoints.openai_base_url),
-        ReplicateAdapter(base_url=endpoints.replicate_base_url),
+        ReplicateAdapter(base_url=endpoints.replicate_base_url, outputs_in=outputs_in),
     ]
     return {adapter.name: adapter for adapter in adapters}
 

@@ -27,7 +27,7 @@ from media_assets.prediction import Output, Prediction, State
 from media_assets.providers.base import Asked, Deadlines, HttpCall, HttpReply, InputFile, Part
 from media_assets.providers.list_reading import page_of
 from media_assets.providers.listing import Listed, ListedPage
-from media_assets.providers.outputs import outputs_of
+from media_assets.providers.outputs import OutputsIn, outputs_of
 from media_assets.providers.params import nested
 from media_assets.providers.polled import PolledAdapter, id_of, quantities, quantity_of, state_word
 from media_assets.providers.refusals import ADVICE, Refusal, text_of
@@ -73,9 +73,11 @@ class ReplicateAdapter(PolledAdapter):
     list_lag_s = 120.0
     # Inputs go an hour after completion (OpenAPI document of 2026-04-09); we count from the submission, less 5 minutes.
     list_window_s = 3_300.0
+    output_kept_s = 3_600.0  # "about 1 hour after completion" (the same)
 
-    def __init__(self, base_url: str = "https://api.replicate.com/v1") -> None:
+    def __init__(self, base_url: str = "https://api.replicate.com/v1", outputs_in: OutputsIn = outputs_of) -> None:
         self._base_url = base_url.rstrip("/")
+        self._outputs_in = outputs_in
 
     @property
     def base_urls(self) -> tuple[str, ...]:
@@ -179,7 +181,7 @@ class ReplicateAdapter(PolledAdapter):
 
     def _outputs(self, document: Mapping[str, Any], asked: Asked, known: str) -> tuple[Output, ...]:
         try:
-            return outputs_of(document.get("output"))
+            return self._outputs_in(document.get("output"))
         except ValueError as error:
             raise self.unexpected(asked, f"its output cannot be read: {error}", known, billed=Billed.YES) from error
 

@@ -30,6 +30,7 @@ from media_assets.providers.base import MOST_REPLY_BYTES, Adapter, Asked, Deadli
 from media_assets.providers.endpoints import Endpoints
 from media_assets.providers.keys import key_problem
 from media_assets.providers.listing import Bill, Listing
+from media_assets.providers.outputs import OutputsIn, outputs_of
 from media_assets.providers.registry import build_adapters
 from media_assets.providers.transport.addresses import check_base_url, same_origin
 from media_assets.providers.transport.asking import UnreadableError, ask_until_answered
@@ -250,13 +251,16 @@ class Transport:
         before_cancel: Callable[[], Awaitable[bool]] = consent,
     ) -> Prediction:
         """Wait for a prediction and return it final. Free; see :class:`Following` and its ``to_the_end``."""
-        following = self._following(spec, tell, on_change)
+        following = self._following(spec)
+        following.tell, following.on_change = tell, on_change
         following.recall, following.before_cancel = recall or Recall(), before_cancel
         return await following.to_the_end(prediction)
 
-    def _following(
-        self, spec: ModelSpec, tell: Callable[[float], None], on_change: Callable[[Prediction], Awaitable[None]]
-    ) -> Following:
+    async def ask_once(self, prediction: Prediction, spec: ModelSpec) -> Prediction:
+        """Return how a prediction that has ended stands, outputs included. Free; see :meth:`Following.once_more`."""
+        return await self._following(spec).once_more(prediction)
+
+    def _following(self, spec: ModelSpec) -> Following:
         adapter = self.adapter(spec.provider)
 
         async def ask(call: HttpCall, asked: Asked, known: Prediction) -> Prediction | HttpReply:
@@ -266,7 +270,7 @@ class Transport:
                 first_wait_s=self.options.backoff_first_s,
             )
 
-        return Following(adapter=adapter, spec=spec, options=self.options, ask=ask, on_change=on_change, tell=tell)
+        return Following(adapter=adapter, spec=spec, options=self.options, ask=ask)
 
     async def list_predictions(
         self, provider: str, *, endpoints: Sequence[str], since: datetime, until: datetime
@@ -290,8 +294,8 @@ class Transport:
             first_wait_s=self.options.backoff_first_s,
         )
 
-    async def fetch(self, prediction: Prediction, spec: ModelSpec, scratch: Path) -> Path:
-        """Return a local file with the prediction's first output. Free.
+    async def fetch(self, prediction: Prediction, spec: ModelSpec, scratch: Path, *, n: int = 0) -> Path:
+        """Return a local file with the prediction's first output, or the ``n``-th after it. Free.
 
         An address that is refused, or leads to words in the place of a file (a page, an error, nothing), is tried a few
         times, and then the prediction is asked once for a fresh one.
@@ -302,10 +306,10 @@ class Transport:
                 in its place; a rerun tries again.
             ProviderUnavailableError: It cannot be had just now; a rerun tries again.
         """
-        output = next(iter(prediction.outputs), None)
-        if output is None:
+        if n >= len(prediction.outputs):
             message = f"prediction {prediction.id} succeeded without an output"
             raise UnexpectedResponseError(message, provider=spec.provider, prediction_id=prediction.id)
+        output = prediction.outputs[n]
         if output.path is not None:
             return output.path
         target = scratch / "output"
@@ -313,13 +317,13 @@ class Transport:
             await in_thread(write_output, target, output.data or b"")
             return target
         adapter = self.adapter(spec.provider)
-        following = self._following(spec, _tell_nobody, _no_change)
         fetching = Fetching(
             adapter=adapter,
             spec=spec,
             target=target,
             credentials=adapter.auth_headers(self._key(adapter)) if adapter.sends_key_with_downloads else {},
-            ask=following.once_more if self.can_ask(spec.provider, prediction) else None,
+            ask=self._following(spec).once_more if self.can_ask(spec.provider, prediction) else None,
+            n=n,
             first_wait_s=self.options.backoff_first_s,
         )
         return await fetching.fetch(prediction, output.url)
@@ -376,23 +380,17 @@ class Transport:
         return reply
 
 
-def open_transport(endpoints: Endpoints, options: TransportOptions, spool: Spool | None = None) -> Transport:
-    """Return a transport to the providers at ``endpoints``.
+def open_transport(
+    endpoints: Endpoints, options: TransportOptions, spool: Spool | None = None, outputs_in: OutputsIn = outputs_of
+) -> Transport:
+    """Return a transport to the providers at ``endpoints``, whose replies are read by ``outputs_in``.
 
     Raises:
         ConfigurationError: An address is neither https nor on this machine; the setting is named.
     """
     for field in fields(endpoints):
         check_base_url(f"MEDIA_ASSETS_{field.name.upper()}", getattr(endpoints, field.name))
-    return Transport(build_adapters(endpoints), options, spool)
-
-
-def _tell_nobody(_fraction: float) -> None:
-    """Tell nobody of progress: it is over."""
-
-
-async def _no_change(_prediction: Prediction) -> None:
-    """Record nothing: what is asked again has been recorded."""
+    return Transport(build_adapters(endpoints, outputs_in), options, spool)
 
 
 def _may_hold_output(spec: ModelSpec, *, deadline_s: float) -> ExchangeLimits:

@@ -36,6 +36,8 @@ class Fetching:
     ask: Callable[[Prediction], Awaitable[Prediction]] | None
     """Reads a prediction again; None for a provider that answers once."""
     first_wait_s: float
+    n: int = 0
+    """Which of the prediction's outputs."""
 
     async def fetch(self, prediction: Prediction, url: str) -> Path:
         """Return a file with what lies at ``url``, or at a fresh address. Free; see :meth:`Transport.fetch`."""
@@ -45,7 +47,7 @@ class Fetching:
             return await self._downloaded(await self._fresh_url(prediction, url, error))
 
     async def _fresh_url(self, prediction: Prediction, url: str, error: PurchaseError) -> str:
-        """Return another address of the first output; without one, the error stands."""
+        """Return another address of the output; without one, the error stands."""
         if self.ask is None:
             raise error
         try:
@@ -54,7 +56,7 @@ class Fetching:
             raise error from None
         if isinstance(asked.failure, OutputLostError):
             raise asked.failure
-        fresh = next((output.url for output in asked.outputs), None)
+        fresh = asked.outputs[self.n].url if self.n < len(asked.outputs) else None
         if fresh is None or fresh == url:
             raise error
         return fresh

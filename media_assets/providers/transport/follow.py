@@ -38,6 +38,14 @@ async def consent() -> bool:
     return True
 
 
+def _tell_nobody(_fraction: float) -> None:
+    """Tell nobody of progress: it is over."""
+
+
+async def _no_change(_prediction: Prediction) -> None:
+    """Record nothing: what is asked again has been recorded, or is nobody's purchase."""
+
+
 Ask = Callable[[HttpCall, Asked, Prediction], Awaitable[Prediction | HttpReply]]
 """Sends a call that may be sent again; returns what the answer says of the prediction, or a refusal that is final.
 
@@ -53,9 +61,9 @@ class Following:
     spec: ModelSpec
     options: TransportOptions
     ask: Ask
-    on_change: Callable[[Prediction], Awaitable[None]]
+    on_change: Callable[[Prediction], Awaitable[None]] = _no_change
     """Told of each change of state, so that it can be recorded."""
-    tell: Callable[[float], None]
+    tell: Callable[[float], None] = _tell_nobody
     recall: Recall = field(default_factory=Recall)
     """Heeded between two questions."""
     before_cancel: Callable[[], Awaitable[bool]] = consent

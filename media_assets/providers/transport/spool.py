@@ -12,6 +12,7 @@ import os
 from pathlib import Path
 
 from media_assets.crash_points import crash_point
+from media_assets.durable import sync
 from media_assets.providers.base import HttpReply
 
 _log = logging.getLogger(__name__)
@@ -43,7 +44,7 @@ class Spool:
                 crash_point("spool.before_fsync")
                 os.fsync(file.fileno())
             unfinished.replace(self.path(token))
-            _sync_folder(self._folder)
+            sync(self._folder)
         except OSError as error:
             _log.warning("a reply could not be kept in %s: %s", self._folder, error.strerror)
             return
@@ -74,11 +75,3 @@ class Spool:
     def tokens(self) -> set[str]:
         """Return the attempts of which there is a reply, or the beginning of one."""
         return {path.stem for path in self._folder.glob("*") if path.suffix in {_SUFFIX, _UNFINISHED}}
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
