@@ -20,7 +20,7 @@ from media_assets_tests.making import OWN_ROUTES, cheap_prompt, leftovers, purch
 _ONCE = ("pinned", "reserve.before", "reserve.after", "merged")
 _PAID = ("post.", "spool.", "poll.", "dl.first_byte", "done.", "cancel.", "adopted", "cleared")
 """What only a paid purchase passes: see ``test_crash_matrix.py``."""
-_FREE = [point for point in POINTS if not point.startswith(_PAID)]
+_FREE = [point for point in POINTS if not point.startswith((*_PAID, "gc."))]
 _CASES = [*_ONCE, *(f"{point}:{step}" for point, step in product([p for p in _FREE if p not in _ONCE], range(1, 5)))]
 """Every point; those that each of the four steps passes, at each of the four."""
 

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
+from media_assets.cli.app_keeping import keeping_app
 from media_assets.cli.app_ledger import Json, ledger_app
 from media_assets.cli.app_recovery import recovery_app
 
@@ -24,6 +25,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.add_typer(ledger_app, name="ledger")
+app.add_typer(keeping_app)
 budget_app = typer.Typer(invoke_without_command=True)
 app.add_typer(budget_app, name="budget")
 app.add_typer(recovery_app)
