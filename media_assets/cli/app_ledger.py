@@ -1,5 +1,6 @@
 """The commands of ``media-assets ledger`` as they are typed; what each does is imported when it is run."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -85,3 +86,23 @@ def ledger_accept(request_key: RequestKey, *, json: Json = False) -> None:
     from media_assets.cli.decide import run_accept  # noqa: PLC0415
 
     raise typer.Exit(run_accept(request_key, json=json))
+
+
+@ledger_app.command("export")
+def ledger_export(
+    *,
+    form: Annotated[str, typer.Option("--format", metavar="jsonl|csv", help="Amounts are exact, as text.")] = "jsonl",
+    since: Annotated[
+        str | None, typer.Option(metavar="YYYY-MM-DD", help="Only what was asked for from this UTC day on.")
+    ] = None,
+    until: Annotated[
+        str | None, typer.Option(metavar="YYYY-MM-DD", help="Only what was asked for up to the end of this UTC day.")
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Written whole or not at all; otherwise standard output.")
+    ] = None,
+) -> None:
+    """Write one line a purchase, for accounting. In CSV an apostrophe keeps a text from being taken for a formula."""
+    from media_assets.cli.export import run_export  # noqa: PLC0415
+
+    raise typer.Exit(run_export(form=form, since=since, until=until, output=output))

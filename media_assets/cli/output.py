@@ -91,6 +91,11 @@ def print_json(data: Mapping[str, Any]) -> None:
     _write(json.dumps(data) + "\n")
 
 
+def print_raw(text: str) -> None:
+    """Write lines of a file's to standard output, as they are: other programs read them."""
+    _write(text)
+
+
 def with_failure_object(command: Callable[_P, int]) -> Callable[_P, int]:
     """Let a command with ``--json`` print what ends it as an object too; people are told where the error is caught."""
 
