@@ -16,7 +16,10 @@ from media_assets.ledger.rows import WITH_OUTPUT, PurchaseState
 from media_assets.ledger.schema import artifact, decision, purchase
 from media_assets.pricing import from_micro_usd
 
-_OF_PURCHASES = ["request_key", "prompt_key", "step", "provider", "model", "take", "state", "created_at", "updated_at", "estimate_micro_usd", "cost_micro_usd", "reported", "price_from", "prediction_id", "attempts"]
+_OF_PURCHASES = (
+    *("request_key", "prompt_key", "step", "provider", "model", "take", "state", "created_at", "updated_at"),
+    *("estimate_micro_usd", "cost_micro_usd", "reported", "price_from", "prediction_id", "attempts"),
+)
 _PAGE = 500
 """Rows held in memory."""
 

@@ -199,4 +199,4 @@ def test_memory_stays_flat(home: Path) -> None:
             tracemalloc.stop()
 
     assert count == 3_000
-    assert peak_bytes < 2_500_000, "all rows at once take 5 MB"
+    assert peak_bytes < 1_500_000, "all rows at once take 3 MB"
