@@ -21,6 +21,10 @@ PROOFS = {
         "a purchase canceled at every moment at which it waits",
         ["media_assets_tests/test_submission_canceled.py"],
     ),
+    "races": (
+        "processes that race for the same purchases, for the last of a budget and for the database, on both databases",
+        ["media_assets_tests/ledger/test_races.py", "media_assets_tests/ledger/test_budget_races.py"],
+    ),
     "crash": ("every pair of crash points, the second one in the rerun", ["media_assets_tests/test_crash.py"]),
 }
 

@@ -43,6 +43,7 @@ LONG_FILES_FIRST = frozenset(
         "test_paid_films.py",
         "test_postgres.py",
         "test_program.py",
+        "test_races.py",
         "test_crash_matrix.py",
         "test_run_blocking_webserver.py",
         "test_secrets.py",

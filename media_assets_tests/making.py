@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import secrets
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date
 from decimal import Decimal
@@ -183,6 +183,7 @@ class Shop:
     home: Path
     ledger: Ledger
     provider: OwnProvider = field(default_factory=OwnProvider)
+    caps: Sequence[Cap] = (Cap("prompt:cheap", 100_000_000, "cap"),)
 
     @property
     def store(self) -> ArtifactStore:
@@ -225,7 +226,7 @@ class Shop:
         """Open a plan that reserves what the purchase may cost."""
         plan_id = secrets.token_hex(8)
         amounts = {Step.AUDIO: int(Decimal(usd) * 1_000_000)}
-        self.ledger.prompts.open_plan(plan_id, "cheap", amounts=amounts, caps=[Cap("prompt:cheap", 100_000_000, "cap")])
+        self.ledger.prompts.open_plan(plan_id, "cheap", amounts=amounts, caps=self.caps)
         return plan_id
 
     def spent_usd(self) -> Decimal:

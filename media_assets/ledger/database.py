@@ -7,6 +7,7 @@ what the tables mean.
 import contextlib
 import fcntl
 import os
+import random
 import sqlite3
 import time
 from collections.abc import Callable, Iterator
@@ -31,6 +32,8 @@ _URLS = (
 )
 _NO_URL = "is not a database URL"
 _BUSY_TIMEOUT_MS = 30_000
+_TURN_S = (0.001, 0.015)
+"""Between which waits it is asked again whether another writer is done."""
 _WRITER_LOCK_ID = 0x6D656478
 _MIGRATION_LOCK_ID = 0x6D656469  # "medi": one number for every process that migrates on Postgres
 _AGAIN_S = (0.1, 0.5, 1.0, 2.0, 5.0)
@@ -298,5 +301,26 @@ def _set_pragmas(connection: sqlite3.Connection, _record: Any) -> None:
 
 
 def _begin_immediate(connection: sa.Connection) -> None:
-    if connection.get_execution_options().get("isolation_level") != "AUTOCOMMIT":
-        connection.exec_driver_sql("BEGIN IMMEDIATE")
+    """Begin as the one writer, after a wait in which everybody asks as often as everybody else.
+
+    SQLite's own wait asks the more seldom the longer it has waited, so that of 24 processes that write all the time one
+    does not get its turn before the others are done (4.2 s of 4.3 s against 0.6 s of 3.7 s, measured 2026-11-30).
+    """
+    if connection.get_execution_options().get("isolation_level") == "AUTOCOMMIT":
+        return
+    driver: Any = connection.connection.driver_connection
+    driver.execute("PRAGMA busy_timeout=0")
+    try:
+        give_up = time.monotonic() + _BUSY_TIMEOUT_MS / 1000
+        while time.monotonic() < give_up:
+            try:
+                driver.execute("BEGIN IMMEDIATE")
+            except sqlite3.Error as error:
+                if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY:
+                    break
+            else:
+                return
+            time.sleep(random.uniform(*_TURN_S))  # noqa: S311 - not a secret
+        connection.exec_driver_sql("BEGIN IMMEDIATE")  # once more, for an error that is SQLAlchemy's
+    finally:
+        driver.execute(f"PRAGMA busy_timeout={_BUSY_TIMEOUT_MS}")

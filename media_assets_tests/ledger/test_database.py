@@ -6,6 +6,7 @@ import sqlite3
 import stat
 import sys
 import threading
+import time
 import traceback
 from pathlib import Path
 from subprocess import run
@@ -20,7 +21,7 @@ from media_assets.errors import ConfigurationError, LedgerError
 from media_assets.ledger import database as database_module
 from media_assets.ledger.database import HEAD, Database, file_system_of, ledger_url
 from media_assets.ledger.schema import metadata
-from media_assets_tests.children import Child, race, run_children
+from media_assets_tests.children import Child, meet, race, run_children
 
 
 def _open(home: Path) -> Database:
@@ -91,6 +92,64 @@ def test_a_write_transaction_takes_the_lock_as_it_begins(tmp_path: Path) -> None
 
     other.execute("BEGIN IMMEDIATE")
     other.close()
+    opened.close()
+
+
+_WRITERS, _WRITES = 24, 20
+
+
+def write_again_and_again(home: str, name: str) -> list[float]:
+    """In a child: write as others do; return the longest wait for its turn, and how long it all took, in seconds."""
+    opened = _open(Path(home))
+    meet(Path(home) / "ready", name, _WRITERS)
+    began, waits = time.monotonic(), []
+    for _ in range(_WRITES):
+        asked = time.monotonic()
+        with opened.write():
+            waits.append(time.monotonic() - asked)
+            time.sleep(0.004)
+        time.sleep(0.001)
+    took = time.monotonic() - began
+    opened.close()
+    return [max(waits), took]
+
+
+def test_no_writer_waits_until_all_others_are_done(tmp_path: Path) -> None:
+    """32 processes with six purchases each: somebody's turn did not come in 30 seconds, and the ledger "was locked"."""
+    _open(tmp_path).close()
+
+    ended = race(
+        f"{__name__}:write_again_and_again", [{"home": str(tmp_path), "name": str(one)} for one in range(_WRITERS)]
+    )
+
+    assert max(wait for wait, _ in ended) < max(took for _, took in ended) / 2
+
+
+def test_a_writer_whose_turn_never_comes_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A process that was stopped in the middle of a write must not stop all others without a word."""
+    opened = _open(tmp_path)
+    other = sqlite3.connect(tmp_path / "ledger.db")
+    other.execute("BEGIN IMMEDIATE")
+    monkeypatch.setattr(database_module, "_BUSY_TIMEOUT_MS", 50)
+
+    with pytest.raises(LedgerError, match="locked"), opened.write():
+        pass
+
+    other.close()
+    opened.close()
+
+
+def test_only_another_writer_is_waited_for(tmp_path: Path) -> None:
+    """A full disk, or a mistake of ours, is no better in half a minute."""
+    opened = _open(tmp_path)
+    began = time.monotonic()
+
+    with opened.engine.connect() as connection:
+        connection.connection.cursor().execute("BEGIN")
+        with pytest.raises(sa.exc.OperationalError, match="within a transaction"):
+            connection.begin()
+
+    assert time.monotonic() - began < 10
     opened.close()
 
 
