@@ -79,6 +79,8 @@ class Order:
     """Entered while something is waited for that takes long, so that others may work meanwhile."""
     recall: Recall = field(default_factory=Recall)
     """Through which it can be called back while it is under way."""
+    calls_back: bool = True
+    """Whether a run that is stopped calls it back; a janitor, which wants nothing for itself, leaves it alone."""
 
     def settlement(self, prediction: Prediction, *, last_word: bool = False) -> Settlement:
         """Return what a final prediction cost, by our table and by what the provider reported.

@@ -73,7 +73,7 @@ class Stopping:
 
     async def _is_to_be_called_back(self, claim: Claim, order: Order, running: "asyncio.Future[Any]") -> bool:
         """Record that it is, before anything is sent; False where others want it, or it is left alone anyway."""
-        if self._options.on_cancel is OnCancel.DETACH:
+        if self._options.on_cancel is OnCancel.DETACH or not order.calls_back:
             return False
         until = time.monotonic() + min(_LET_GO_S, self._options.cancel_grace_s)
         while not running.done():

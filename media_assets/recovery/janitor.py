@@ -1,8 +1,9 @@
 """The janitor: brings to its end whatever was begun and is no longer worked on. It never submits, so it never spends.
 
 What became of a submission without a reply is found out, what runs is waited for, what was made is fetched, judged and
-stored, exactly as a rerun would; what was never accepted is put back for whoever wants it. Any number of janitors and
-runs may be at work at once: whoever has the claim works, and the others leave it alone.
+stored, exactly as a rerun would. What a stopped run wanted called back is, while that is free; what was never accepted
+is put back for whoever wants it. Any number of janitors and runs may be at work at once: whoever has the claim works,
+and the others leave it alone.
 """
 
 import asyncio
@@ -14,7 +15,14 @@ from enum import StrEnum
 from pathlib import Path
 
 from media_assets.catalog import ModelSpec, Recovery
-from media_assets.errors import ConfigurationError, DefectError, LedgerError, MediaAssetsError, UnknownModelError
+from media_assets.errors import (
+    ConfigurationError,
+    DefectError,
+    LedgerError,
+    MediaAssetsError,
+    StoppedError,
+    UnknownModelError,
+)
 from media_assets.judging import question_of, redrafted
 from media_assets.ledger import Ledger
 from media_assets.ledger.claims import Busy
@@ -24,6 +32,7 @@ from media_assets.orders import Order
 from media_assets.pricing import from_micro_usd
 from media_assets.prompt import Step
 from media_assets.purchase import Purchasing
+from media_assets.recall import Recall
 from media_assets.request import GenerationRequest
 from media_assets.steps import draft_image
 from media_assets.studio import Studio
@@ -42,6 +51,8 @@ class Outcome(StrEnum):
     """Made, fetched and stored."""
     FAILED = "failed"
     """It has ended without a file that is good enough; the ledger says whether that cost money."""
+    CALLED_BACK = "called back"
+    """A run that was stopped had no use for it any more; it was canceled while it was free."""
     RELEASED = "released"
     """Nothing of it is at its provider; its money is free again."""
     HELD = "held"
@@ -89,6 +100,8 @@ def intention(row: PurchaseRow, ledger: Ledger) -> str:
         return "leave it to the run that works on it"
     if row.state is PurchaseState.RESERVED or row.recovery is Recovery.FREE:
         return "release it"
+    if row.prediction_id is not None and row.cancel_requested_at is not None:
+        return f"call prediction {row.prediction_id} back if it is free, else keep what it makes"
     if row.prediction_id is not None:
         return f"ask {row.provider} for prediction {row.prediction_id}, and keep what it made"
     if row.recovery is Recovery.LISTED:
@@ -135,6 +148,8 @@ class Janitor:
         with contextlib.suppress(LedgerError):  # then why it did not get on has been told already
             row = await self._now(found) or found
         outcome = _OF_STATE.get(row.state, Outcome.OPEN)
+        if isinstance(error, StoppedError) and outcome is Outcome.RELEASED:
+            outcome = Outcome.CALLED_BACK
         if found.state is PurchaseState.RESERVED and outcome is Outcome.FAILED:
             outcome = Outcome.RELEASED  # a retry that was not sent: it has failed before, as it says
         if busy is not None and row.state in UNFINISHED:
@@ -175,6 +190,8 @@ class Janitor:
             waits=self._waits,
             tell=lambda fraction: self._tell(row, fraction, ""),
             say=lambda message: self._tell(row, None, message),
+            recall=_recall(row),
+            calls_back=False,
         )
 
     def _inputs(self, request: GenerationRequest) -> dict[str, Path]:
@@ -196,6 +213,14 @@ class Janitor:
                     again = draft_image(pinned.prompt, spec, bounds=settings.bounds, route=route)
                     draft = again if again.request.key == request.key else draft
         return question_of(draft, min_image_side_px=settings.min_image_side_px)
+
+
+def _recall(row: PurchaseRow) -> Recall:
+    """Return the word that a run has given before it died, if so: it had no use for the purchase any more."""
+    recall = Recall()
+    if row.cancel_requested_at is not None:
+        recall.ask("the run that wanted it was stopped", spares_running=False)
+    return recall
 
 
 def _why(row: PurchaseRow, busy: Busy | None, error: MediaAssetsError | None) -> str:

@@ -15,8 +15,9 @@ from media_assets.ledger.budgets import Cap
 from media_assets.ledger.claims import Claim
 from media_assets.ledger.rows import PurchaseState
 from media_assets.prompt import Prompt, Step
+from media_assets.recall import OnCancel
 from media_assets.recovery.janitor import Cleared, Janitor, Outcome, intention
-from media_assets.studio import MakeOptions
+from media_assets.studio import MakeOptions, Studio
 from media_assets_tests.canceling import until
 from media_assets_tests.children import Child, run_children
 from media_assets_tests.conformance.our_requests import drafted
@@ -245,6 +246,76 @@ def test_one_purchases_trouble_stops_no_other(market: Market) -> None:
         "openai": Outcome.HELD,
     }
     assert "no model is called 'fal:flux-schnell'" in outcomes["fal"].why
+
+
+def _leave_open(market: Market, fault: str | None = None) -> None:
+    """Let a run end while its picture is made."""
+    market.set_faults(*([{"call": "submit", "fault": fault}] if fault else []))
+
+    async def begin(studio: Studio) -> None:
+        running = asyncio.ensure_future(studio.attempt(_picture(), wanted={Step.IMAGE}))
+        await until(lambda: any(row.prediction_id for row in studio.ledger.purchases.unfinished()))
+        running.cancel()
+        await asyncio.wait({running})
+
+    with market.studio(on_cancel=OnCancel.DETACH) as studio:
+        asyncio.run(begin(studio))
+    market.set_faults()
+
+
+def _want_back(market: Market) -> None:
+    """Let a run die right after it has written down that its picture is to be called back."""
+    with open_ledger(market.home) as ledger:
+        (row,) = ledger.purchases.unfinished()
+        claim = ledger.purchases.claim(
+            row.request(), recovery=row.recovery, prompt_key="paid", plan_id="gone", estimate_micro_usd=0
+        )
+        assert isinstance(claim, Claim)
+        assert ledger.purchases.request_cancel(claim, plan_id="gone")
+
+
+def test_what_a_stopped_run_wanted_called_back_is_while_that_is_free(market: Market) -> None:
+    """It waits in the provider's queue; and that it is canceled is written once the provider says so."""
+    _leave_open(market, "queue_stuck")
+    _want_back(market)
+
+    (one,) = clean(market)
+
+    assert (one.outcome, one.row.state) == (Outcome.CALLED_BACK, PurchaseState.CANCELED), one.why
+    assert (market.posts(), market.bill_usd()) == (1, Decimal(0))
+    assert reserved_micro_usd(market.home) == 0
+
+
+def test_what_runs_by_then_is_paid_for_and_kept(tmp_path: Path) -> None:
+    with open_market(tmp_path / "home", latency_s={"replicate": (0.5, 0.6)}) as market:
+        _leave_open(market)
+        _want_back(market)
+
+        (one,) = clean(market)
+
+        assert one.outcome is Outcome.FINISHED, one.why
+        assert Decimal(one.row.cost_micro_usd or 0) / 1_000_000 == market.bill_usd()
+
+
+def test_a_janitor_that_is_stopped_calls_nothing_back(market: Market) -> None:
+    """It wanted nothing for itself; the next one, or a run, goes on."""
+    _leave_open(market, "queue_stuck")
+
+    async def stopped(studio: Studio) -> None:
+        (row,) = studio.ledger.purchases.unfinished()
+        polls = sum(market.simulator.world.received().values())
+        working = asyncio.ensure_future(Janitor(studio).clear([row], lambda _one: None))
+        await until(lambda: sum(market.simulator.world.received().values()) > polls + 1)
+        working.cancel()
+        await asyncio.wait({working})
+        assert working.cancelled()
+
+    with market.studio() as studio:
+        asyncio.run(stopped(studio))
+
+    with open_ledger(market.home) as ledger:
+        (after,) = ledger.purchases.unfinished()
+    assert (after.state, after.owner) == (PurchaseState.SUBMITTED, "")
 
 
 def test_a_provider_that_is_down_leaves_it_open(market: Market) -> None:
