@@ -16,7 +16,7 @@ from media_assets.ledger.rows import PurchaseRow
 from media_assets.pricing import from_micro_usd
 from media_assets.recovery.janitor import Cleared, Janitor, Outcome, intention
 
-_COLUMNS = ("request", "prompt", "step", "model", "was", "now", "cost (USD)", "why")
+_COLUMNS = ("request", "prompt", "step", "model", "was", "now", "cost (USD)")
 _INTENTIONS = ("request", "prompt", "step", "model", "state", "at most (USD)", "would")
 
 
@@ -105,6 +105,7 @@ def _print_cleared(cleared: Sequence[Cleared], *, json: bool) -> None:
         return
     if not json:
         print_text(table(_COLUMNS, map(_line, cleared), right=frozenset({"cost (USD)"})))
+        print_text(*(f"{one.row.request_key[:SHOWN_CHARACTERS]}: {one.why}" for one in cleared if one.why))
     counts = {outcome: sum(one.outcome is outcome for one in cleared) for outcome in Outcome}
     cost = sum((from_micro_usd(one.row.cost_micro_usd or 0) for one in cleared), start=from_micro_usd(0))
     told = ", ".join(f"{count} {outcome}" for outcome, count in counts.items() if count)
@@ -118,4 +119,4 @@ def _named(row: PurchaseRow) -> tuple[str, str, str, str]:
 def _line(one: Cleared) -> tuple[str, ...]:
     row = one.row
     cost = "" if row.cost_micro_usd is None else usd(from_micro_usd(row.cost_micro_usd))
-    return (*_named(row), str(one.was), str(one.outcome), cost, one.why)
+    return *_named(row), str(one.was), str(one.outcome), cost

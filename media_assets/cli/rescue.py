@@ -16,7 +16,7 @@ from media_assets.cli.ledger import SHOWN_CHARACTERS
 from media_assets.cli.opening import Place, find_place, ledger_of
 from media_assets.cli.output import complain, messages, print_json, print_text, say, table, with_failure_object
 from media_assets.cli.work_progress import work_progress
-from media_assets.errors import ConfigurationError
+from media_assets.errors import ConfigurationError, OutputLostError
 from media_assets.providers.fal_platform import ENDPOINT
 from media_assets.providers.outputs import every_output_of
 from media_assets.providers.transport import Transport, open_transport
@@ -169,6 +169,7 @@ class _Report:
             return
         if not self._json:
             print_text(table(_COLUMNS, map(self._line, self._ended)))
+            print_text(*(f"{one.seen.listed.prediction.id}: {one.why}" for one in self._ended if one.error is not None))
         for one in self._ended:
             for said in _may_be(one.seen):
                 say(said)
@@ -211,8 +212,14 @@ class _Report:
             str(listed.prediction.state),
             left,
             "yes" if seen.claimed else "no",
-            "; ".join(part for part in (files, one.why) if part),
+            ", ".join(part for part in (files, _short(one)) if part),
         )
+
+
+def _short(one: Rescued) -> str:
+    if one.error is None:
+        return one.why
+    return "gone" if isinstance(one.error, OutputLostError) else "not had"
 
 
 def _may_be(seen: Seen) -> list[str]:
