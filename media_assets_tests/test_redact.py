@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from media_assets.redact import redact_text
+from media_assets.redact import redact_json, redact_text
 
 CANARY = "Canary0123456789abcdefCANARY"
 HEX = "0123456789abcdef0123456789abcdef"
@@ -166,3 +166,55 @@ def test_long_texts_are_quick(piece: str) -> None:
     redact_text(text, limit=1000)
 
     assert time.process_time() - started < 0.5
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        {"image": f"https://x.example/a.png?sig={CANARY}"},
+        {"image": [{"url": f"https://user:{CANARY}@x.example/a"}]},
+        {"image": f"data:image/png;base64,{CANARY}"},
+        {"hf_token": CANARY},
+        {"openai_api_key": {"value": CANARY}},
+        {"webhook_secret": [CANARY]},
+        {"a": {"b": {"c": f"Authorization: Bearer {CANARY}"}}},
+        {f"https://x.example/?sig={CANARY}": 1},
+    ],
+)
+def test_a_json_value_keeps_no_secret(value: object) -> None:
+    assert CANARY not in json.dumps(redact_json(value))
+
+
+def test_a_json_value_is_kept_as_it_is_where_nothing_is_to_be_hidden() -> None:
+    """What people wrote is what they look for: lines, spaces, and numbers as numbers."""
+    value = {
+        "prompt": "a boat\n  on two lines, at a token of its price",
+        "seed": 7,
+        "scale": 7.5,
+        "flags": [True, None, "x"],
+        "max_tokens": 5,
+        "nested": {"a": {"b": []}},
+    }
+
+    assert redact_json(value) == value
+
+
+def test_a_json_value_has_bounds() -> None:
+    """It goes into a file beside others, whatever a stranger sent."""
+    deep: dict[str, object] = {}
+    inner = deep
+    for _ in range(5_000):
+        inner["a"] = inner = {}
+
+    assert len(json.dumps(redact_json(deep))) < 1_000
+    assert len(redact_json("x " * 100_000, longest=50)) <= 50
+    assert redact_json("a\ud800b") == "a b"
+
+
+@given(
+    st.recursive(
+        st.none() | st.booleans() | st.floats() | st.text(), lambda one: st.lists(one) | st.dictionaries(st.text(), one)
+    )
+)
+def test_any_json_value_is_taken(value: object) -> None:
+    json.dumps(redact_json(value)).encode()

@@ -74,7 +74,7 @@ def outputs_of(value: Any) -> tuple[Output, ...]:
 def every_output_of(value: Any) -> tuple[Output, ...]:
     """Return every file that a provider's value names, each once, in its order: of a model that nobody here knows.
 
-    Which of them is *the* output is not asked. Words, numbers and what is nested too deep are passed over.
+    Which of them is *the* output is not asked. Words, numbers, and what is broken or nested too deep are passed over.
     """
     return tuple(dict.fromkeys(_every(value, depth=0)))
 
@@ -83,17 +83,17 @@ def _every(value: Any, *, depth: int) -> Iterator[Output]:
     if depth > _DEEPEST:
         return
     if isinstance(value, str):
-        # Words may begin like a data URI; then they are words.
+        # Words may begin like a data URI, and be none.
         with contextlib.suppress(UnreadableOutputError):
             yield from _read_text(value, is_sound=False)
     elif isinstance(value, list):
         for item in value:
             yield from _every(item, depth=depth + 1)
     elif isinstance(value, Mapping):
-        if encoded := value.get("b64_json"):
-            yield from _inline(_from_base64(encoded))
+        with contextlib.suppress(UnreadableOutputError):
+            yield from _inline(_from_base64(value.get("b64_json", "")))
         for name, held in value.items():
-            if name != "b64_json" and name not in _NEVER_OUTPUTS:
+            if name not in _NEVER_OUTPUTS:
                 yield from _every(held, depth=depth + 1)
 
 

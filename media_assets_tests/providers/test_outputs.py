@@ -6,9 +6,12 @@ from typing import Any
 
 import pytest
 
-from media_assets.prediction import Output
+from media_assets.prediction import Output, Prediction, State
 from media_assets.providers import outputs
-from media_assets.providers.outputs import UnreadableOutputError, outputs_of
+from media_assets.providers.base import Asked, HttpReply
+from media_assets.providers.fal import FalAdapter
+from media_assets.providers.outputs import UnreadableOutputError, every_output_of, outputs_of
+from media_assets.providers.replicate import ReplicateAdapter
 
 URL, OTHER = "https://replicate.delivery/pbxt/a/out-0.png", "https://v3.fal.media/files/b/out.mp4?x=1"
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(range(256))
@@ -210,3 +213,47 @@ def test_depth_that_providers_use_is_read() -> None:
     body = json.loads('{"output": {"data": {"images": [[{"url": "https://x.example/a"}]]}}}')
 
     assert outputs_of(body) == url("https://x.example/a")
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        pytest.param({"mesh": URL, "preview": {"url": OTHER}}, url(URL, OTHER), id="several, and nobody says which"),
+        pytest.param({"video": {"url": URL}, "thumbnail": {"url": OTHER}}, url(URL, OTHER), id="not the best alone"),
+        pytest.param([URL, {"again": URL}], url(URL), id="each once"),
+        pytest.param({"text": "hello", "seed": 7, "file": URL, "ok": True}, url(URL), id="beside words and numbers"),
+        pytest.param("a whole story", (), id="words"),
+        pytest.param(["Once ", "upon"], (), id="pieces of words"),
+        pytest.param("data: is what it is about", (), id="words like a data URI"),
+        pytest.param({"b64_json": base64_of(PNG)}, data(PNG), id="base64"),
+        pytest.param({"b64_json": "%", "url": URL}, url(URL), id="broken base64"),
+        pytest.param({"error": URL, "logs": URL}, (), id="addresses of errors"),
+        pytest.param(None, (), id="nothing"),
+    ],
+)
+def test_of_a_model_nobody_knows_every_file_is_an_output(value: Any, expected: tuple[Output, ...]) -> None:
+    """Which one is *the* output matters to who builds on it; who rescues wants all."""
+    assert every_output_of(value) == expected
+
+
+def test_what_is_nested_too_deep_is_passed_over() -> None:
+    deep: Any = URL
+    for _ in range(2_000):
+        deep = [deep]
+
+    assert every_output_of(deep) == ()
+
+
+@pytest.mark.parametrize(
+    ("adapter", "asked", "body"),
+    [
+        (ReplicateAdapter(outputs_in=every_output_of), Asked.STATUS, {"output": {"a": URL, "b": OTHER}}),
+        (FalAdapter(outputs_in=every_output_of), Asked.RESULT, {"mesh": {"url": URL}, "texture": {"url": OTHER}}),
+    ],
+)
+def test_an_adapter_reads_outputs_as_it_is_told(adapter: Any, asked: Asked, body: dict[str, Any]) -> None:
+    known = Prediction(id="p1", state=State.UNKNOWN, urls={"result": "https://queue.fal.run/a/b/requests/p1"})
+    document = {"id": "p1", "status": "succeeded", **body} if asked is Asked.STATUS else body
+    reply = HttpReply(status=200, headers={}, body=json.dumps(document).encode())
+
+    assert adapter.parse(reply, asked, known).outputs == url(URL, OTHER)
