@@ -225,9 +225,9 @@ class ArtifactStore:
         except FileNotFoundError:
             return 0
 
-    def names(self) -> list[str]:
-        """Return the name of every file that is kept, recorded or not."""
-        return sorted(path.name for path in self.root.glob("??/*") if path.is_file())
+    def files(self) -> list[Path]:
+        """Return every file that is kept, recorded or not."""
+        return sorted(path for path in self.root.glob("??/*") if path.is_file())
 
     def export(self, artifact: Artifact, target: Path, *, owner: str) -> None:
         """Copy ``artifact`` to a path of the user's, whole or not at all.

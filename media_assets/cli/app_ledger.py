@@ -106,3 +106,20 @@ def ledger_export(
     from media_assets.cli.export import run_export  # noqa: PLC0415
 
     raise typer.Exit(run_export(form=form, since=since, until=until, output=output))
+
+
+@ledger_app.command("verify")
+def ledger_verify(
+    *,
+    no_hash: Annotated[
+        bool, typer.Option("--no-hash", help="Compare the sizes of files only; reading them whole takes its time.")
+    ] = False,
+    json: Json = False,
+) -> None:
+    """Look whether ledger, files and budgets agree, and say what to do where they do not. Exit code 6: they do not.
+
+    It changes nothing, and work may go on meanwhile.
+    """
+    from media_assets.cli.verify import run_verify  # noqa: PLC0415
+
+    raise typer.Exit(run_verify(hashes=not no_hash, json=json))

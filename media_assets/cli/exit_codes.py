@@ -1,13 +1,14 @@
 """What a command's exit code says: the first of these that applies to any of its prompts.
 
 130 interrupted (143 by SIGTERM), 5 unknown outcome, 3 over budget, 2 bad input or plan, 4 any other failure, 0 done.
+A command that checks ends with 6 when it could, and what it checked is not as it should be.
 """
 
 from collections.abc import Sequence
 
 from media_assets.errors import BudgetExceededError, ConfigurationError, MediaAssetsError, UnknownOutcomeError
 
-DONE, BAD_INPUT, OTHER_FAILURE, UNKNOWN_OUTCOME = 0, 2, 4, 5
+DONE, BAD_INPUT, OTHER_FAILURE, UNKNOWN_OUTCOME, FINDINGS = 0, 2, 4, 5, 6
 
 _IN_ORDER: tuple[tuple[type[MediaAssetsError], int], ...] = (
     (UnknownOutcomeError, UNKNOWN_OUTCOME),

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Self
 
 from media_assets.artifact import parts_in
+from media_assets.ledger.audit import Audit
 from media_assets.ledger.cluster import ClusterOwner
 from media_assets.ledger.database import Database, ledger_url
 from media_assets.ledger.decisions import Decisions
@@ -33,6 +34,7 @@ class Ledger:
     decisions: Decisions
     spending: Spending
     garbage: Garbage
+    audit: Audit
     scratch_root: Path
     spool_root: Path
     """Where replies to submissions are kept until the ledger has what they hold."""
@@ -111,6 +113,7 @@ def open_ledger(
         decisions=Decisions(database, owner),
         spending=Spending(database, owner),
         garbage=Garbage(database),
+        audit=Audit(database, owner),
         scratch_root=home / "scratch",
         spool_root=home / "spool",
     )

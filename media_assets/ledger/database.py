@@ -186,6 +186,21 @@ class Database:
             yield connection
 
     @contextlib.contextmanager
+    def snapshot(self) -> Iterator[sa.Connection]:
+        """Read everything as it is at one moment, whoever writes meanwhile; nobody is kept from writing."""
+        level = "AUTOCOMMIT" if self.is_sqlite else "REPEATABLE READ"
+        with self._errors_as_ours(), self.engine.connect().execution_options(isolation_level=level) as connection:
+            if not self.is_sqlite:
+                yield connection
+                return
+            connection.exec_driver_sql("BEGIN")  # deferred: in WAL a reader sees the moment of its first statement
+            try:
+                yield connection
+            finally:
+                with contextlib.suppress(sa.exc.DBAPIError):  # of a damaged file, perhaps
+                    connection.exec_driver_sql("ROLLBACK")
+
+    @contextlib.contextmanager
     def _errors_as_ours(self) -> Iterator[None]:
         try:
             yield

@@ -74,7 +74,7 @@ class Garbage:
         columns = (artifact.c.sha256, artifact.c.info, artifact.c.unused_since)
         rows = sa.select(*columns).where(~_is_needed()).order_by(artifact.c.unused_since, artifact.c.sha256)
         with self._database.read() as connection:
-            return [Unused(artifact=_artifact(row), since=row.unused_since) for row in connection.execute(rows)]
+            return [Unused(artifact=as_artifact(row), since=row.unused_since) for row in connection.execute(rows)]
 
     def forget(self, *, before: datetime, condemn: Condemn) -> int:
         """Strike files from the ledger that are not needed, and were not from ``before`` on; return how many."""
@@ -88,7 +88,7 @@ class Garbage:
     def _forget_some(self, which: sa.ColumnElement[bool], condemn: Condemn) -> int:
         with self._database.write() as connection:
             found = connection.execute(sa.select(artifact).where(which).limit(_BATCH)).all()
-            _strike(connection, [_artifact(row) for row in found], condemn)
+            _strike(connection, [as_artifact(row) for row in found], condemn)
         return len(found)
 
     def named(self, names: Collection[str]) -> set[str]:
@@ -152,7 +152,7 @@ class Garbage:
             digests = list(connection.execute(sa.select(output.c.sha256).where(mine)).scalars())
             connection.execute(sa.delete(output).where(mine))
             free = sa.select(artifact).where(artifact.c.sha256.in_(digests), ~_is_needed())
-            _strike(connection, [_artifact(one) for one in connection.execute(free)], condemn)
+            _strike(connection, [as_artifact(one) for one in connection.execute(free)], condemn)
         crash_point("gc.delete")
         return True
 
@@ -166,7 +166,7 @@ def _strike(connection: sa.Connection, files: Sequence[Artifact], condemn: Conde
 def _named(connection: sa.Connection, names: Collection[str]) -> set[str]:
     digests = {name.partition(".")[0] for name in names}
     rows = connection.execute(sa.select(artifact).where(artifact.c.sha256.in_(digests)))
-    return {file_name(_artifact(row)) for row in rows} & set(names)
+    return {file_name(as_artifact(row)) for row in rows} & set(names)
 
 
 def file_name(made: Artifact) -> str:
@@ -178,7 +178,8 @@ def _written(moment: datetime) -> str:
     return moment.isoformat(timespec="microseconds")
 
 
-def _artifact(row: Any) -> Artifact:
+def as_artifact(row: Any) -> Artifact:
+    """Read one row of the table."""
     return Artifact(sha256=row.sha256, info=MediaInfo.from_dict(json.loads(row.info)))
 
 

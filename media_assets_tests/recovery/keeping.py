@@ -17,6 +17,7 @@ from media_assets.media.speak import write_silence
 from media_assets.providers.base import LocalReply
 from media_assets.providers.transport.spool import Spool
 from media_assets.recovery.garbage import Collected, Garbage, Rules
+from media_assets.recovery.verify import Verification
 from media_assets_tests.making import SHOP_REQUEST, OwnProvider, Shop
 
 COLLECT = f"{__name__}:collect_in_child"
@@ -157,3 +158,28 @@ def store_and_drop_in_child(home: str, first_take: int, times: int) -> list[bool
                 connection.execute(sa.delete(output).where(mine))
             other.buy(take=take)
     return there
+
+
+def verification(ledger: Ledger, home: Path, *, hashes: bool = True) -> Verification:
+    """Return what looks whether a home is whole."""
+    store = ArtifactStore(home / "artifacts")
+    return Verification(ledger=ledger, store=store, spool=Spool(ledger.spool_root), hashes=hashes)
+
+
+def buy_many_in_child(home: str, first_take: int, times: int) -> list[str]:
+    """In a child: buy so many files, free and paid, new ones and equal ones; return their digests."""
+    made = []
+    with open_ledger(Path(home)) as ledger:
+        shop, other = Shop(Path(home), ledger), Shop(Path(home), ledger, lasting(1.5))
+        for take in range(first_take, first_take + times):
+            bought = shop.buy(take=take, paid=take % 2 == 0).artifact
+            made.append(bought.sha256)
+            other.buy(take=take + 1_000)
+    return made
+
+
+def verify_in_child(home: str, times: int) -> list[str]:
+    """In a child: look so many times whether a home is whole; return what was found wrong."""
+    with open_ledger(Path(home)) as ledger:
+        found = [list(verification(ledger, Path(home)).findings()) for _ in range(times)]
+    return [f"{one.kind} {one.about} {one.what}" for each in found for one in each]
