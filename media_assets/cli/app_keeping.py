@@ -31,3 +31,29 @@ def collect(
     from media_assets.cli.gc import run_gc  # noqa: PLC0415
 
     raise typer.Exit(run_gc(dry_run=dry_run, paid_days=delete_paid_older_than, json=json))
+
+
+@keeping_app.command(
+    epilog="Exit codes: 6 a bill differs from the ledger by more than 1 %, or shows what no purchase has; 4 a bill "
+    "could not be had just now: run again; 0 every bill that can be read agrees."
+)
+def reconcile(
+    *,
+    provider: Annotated[
+        list[str] | None,
+        typer.Option("--provider", metavar="NAME", help="This one; otherwise all whose key is set. Repeatable."),
+    ] = None,
+    since: Annotated[str, typer.Option("--since", metavar="TIME", help="How far to look back: 12h, 7d.")] = "7d",
+    shared: Annotated[
+        bool, typer.Option("--shared", help="Others use the account: what no purchase has is listed, and not counted.")
+    ] = False,
+    json: Json = False,
+) -> None:
+    """Compare what the ledger says was spent with the providers' own bills. Free, and nothing is changed.
+
+    fal tells dollars (to an admin's key), Replicate seconds and ElevenLabs characters, which are reckoned with our
+    prices; OpenAI tells nothing of single predictions, so there is nothing to compare.
+    """
+    from media_assets.cli.reconcile import run_reconcile  # noqa: PLC0415
+
+    raise typer.Exit(run_reconcile(providers=provider or (), since=since, shared=shared, json=json))

@@ -13,6 +13,7 @@ from typing import Self
 
 from media_assets.artifact import parts_in
 from media_assets.ledger.audit import Audit
+from media_assets.ledger.bills import Bills
 from media_assets.ledger.cluster import ClusterOwner
 from media_assets.ledger.database import Database, ledger_url
 from media_assets.ledger.decisions import Decisions
@@ -35,6 +36,7 @@ class Ledger:
     spending: Spending
     garbage: Garbage
     audit: Audit
+    bills: Bills
     scratch_root: Path
     spool_root: Path
     """Where replies to submissions are kept until the ledger has what they hold."""
@@ -114,6 +116,7 @@ def open_ledger(
         spending=Spending(database, owner),
         garbage=Garbage(database),
         audit=Audit(database, owner),
+        bills=Bills(database),
         scratch_root=home / "scratch",
         spool_root=home / "spool",
     )

@@ -173,6 +173,9 @@ class Adapter(ABC):
     list_endpoints_max: ClassVar[int | None] = None
     """How many endpoints one list call can name; it must name one then. None: the list is of the whole account."""
 
+    bills_money: ClassVar[bool] = False
+    """Whether its bill tells USD for each prediction."""
+
     @property
     def base_urls(self) -> tuple[str, ...]:
         """Where this provider is asked; a key goes nowhere else."""

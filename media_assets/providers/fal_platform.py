@@ -72,6 +72,7 @@ class FalPlatform(FalErrors):
     # Files stay for 7 days at least (fal's FAQ; another page says for ever; both read on 2026-11-22).
     output_kept_s = 7 * 86_400.0
     list_endpoints_max = 50
+    bills_money = True
 
     @abstractmethod
     def platform_urls(self) -> tuple[str, str]:
