@@ -14,21 +14,21 @@ from datetime import date
 from media_assets.artifact import ArtifactStore
 from media_assets.catalog import ModelSpec, Recovery
 from media_assets.crash_points import crash_point
+from media_assets.drafting import draft_step
 from media_assets.errors import (
+    BudgetExceededError,
     DefectError,
-    JudgeError,
     MediaAssetsError,
     OutputLostError,
     PlanError,
     PurchaseError,
+    StoppedError,
 )
 from media_assets.film import StepResult
-from media_assets.judging import question_of
 from media_assets.ledger import Ledger
 from media_assets.ledger.prompts import FinishedStep
 from media_assets.ledger.rows import PurchaseState
-from media_assets.media.length import film_length_s
-from media_assets.media.questions import AskFilm, Question
+from media_assets.made import Made
 from media_assets.orders import Order, Purchased
 from media_assets.outlays import Outlay, Outlays
 from media_assets.plan import Planner
@@ -38,16 +38,9 @@ from media_assets.purchase import Purchasing
 from media_assets.request import GenerationRequest
 from media_assets.reserving import Reserving
 from media_assets.routes import UnknownTerms, moves_on, reason_for, to_tell
+from media_assets.siblings import Siblings
 from media_assets.standing import Standing, needs
-from media_assets.steps import (
-    AFTER_VIDEO_TOLERANCE,
-    Draft,
-    Picture,
-    draft_audio,
-    draft_image,
-    draft_merged,
-    draft_video,
-)
+from media_assets.steps import AFTER_VIDEO_TOLERANCE, Draft
 from media_assets.threads import in_thread
 
 _log = logging.getLogger(__name__)
@@ -87,16 +80,19 @@ class Chain:
         self._began = time.monotonic()
         self._running: dict[Step, asyncio.Task[StepResult | MediaAssetsError]] = {}
         self._told: list[MediaAssetsError] = []
+        self._siblings = Siblings((), self._needs)
         self.outlays = Outlays(context.ledger)
         """What went to purchases that failed."""
 
     async def run(self, wanted: Iterable[Step]) -> dict[Step, StepResult | MediaAssetsError]:
-        """Make the wanted steps; a step that fails leaves its error here, and its siblings go on.
+        """Make the wanted steps. A step that fails leaves its error here; which others go on is in ``siblings.py``.
 
         What is there already of other steps is reported too. When canceled, waits until every step has stopped.
         """
+        chosen = set(wanted)
+        self._siblings = Siblings(chosen, self._needs)
         try:
-            await asyncio.gather(*(self._have(step) for step in Step if step in set(wanted)))
+            await asyncio.gather(*(self._have(step) for step in Step if step in chosen))
         except BaseException:
             for task in self._running.values():
                 task.cancel()
@@ -107,6 +103,18 @@ class Chain:
             if step not in results and self._at.standings[step].artifact is not None:
                 results[step] = self._found(step)
         return {step: results[step] for step in Step if step in results}
+
+    @property
+    def failure(self) -> MediaAssetsError | None:
+        """The error of the step that failed first."""
+        return next(iter(self._told), None)
+
+    def _needs(self, step: Step) -> tuple[Step, ...]:
+        standing = self._at.standings[step]
+        if standing.artifact is not None:
+            return ()
+        spoken, match_clip = self._at.prompt.script is not None, self._at.planner.settings.match_clip
+        return needs(step, standing, spoken=spoken, match_clip=match_clip)
 
     async def _have(self, step: Step) -> StepResult | MediaAssetsError:
         """Return a step's result, making it once however many ask."""
@@ -126,7 +134,14 @@ class Chain:
             if error not in self._told:
                 self._told.append(error)
                 self._at.tell(step, "failed", None, None)
+                self._note_failed(step, error)
             return error
+
+    def _note_failed(self, step: Step, error: MediaAssetsError) -> None:
+        if isinstance(error, StoppedError):
+            self._at.say(step, error.message)
+        elif not isinstance(error, BudgetExceededError):  # what a cap stops has not failed: it is only put off
+            self._siblings.failed(step)
 
     async def _make(self, step: Step) -> StepResult:
         standing = self._at.standings[step]
@@ -134,12 +149,12 @@ class Chain:
             found = self._found(step)
             self._at.tell(step, "finished", 1.0, found)
             return found
-        spoken, match_clip = self._at.prompt.script is not None, self._at.planner.settings.match_clip
-        needed = needs(step, standing, spoken=spoken, match_clip=match_clip)
+        needed = self._needs(step)
         upstream = dict(zip(needed, await asyncio.gather(*(self._have(one) for one in needed)), strict=True))
-        for result in upstream.values():
-            if isinstance(result, MediaAssetsError):
-                raise result
+        errors = [result for result in upstream.values() if isinstance(result, MediaAssetsError)]
+        if errors:
+            raise min(errors, key=self._told.index)
+        self._siblings.recalls[step].check()
         made = {one: result for one, result in upstream.items() if isinstance(result, StepResult)}
         started = time.monotonic()
         self._at.tell(step, "started", 0.0, None)
@@ -230,7 +245,7 @@ class Chain:
     ) -> tuple[Draft, Purchased]:
         """Speak once more at the right speed, when a free voice missed the clip's length because of the estimate."""
         name = spec.roles.get("speed", "")
-        clip_s, voice_s = _clip_s(made), purchased.artifact.info.duration_s or 0.0
+        clip_s, voice_s = self._upstream(made).clip_s(), purchased.artifact.info.duration_s or 0.0
         if name not in spec.params or abs(voice_s - clip_s) <= AFTER_VIDEO_TOLERANCE * clip_s:
             return draft, purchased
         limits = spec.params[name]
@@ -240,30 +255,21 @@ class Chain:
         again = replace(draft, request=request)
         return again, await self._buy(again, made)
 
-    def _draft(self, step: Step, spec: ModelSpec, made: Mapping[Step, StepResult]) -> Draft:
-        prompt, planner = self._at.prompt, self._at.planner
-        route, bounds = planner.models(prompt, step), planner.settings.bounds
-        if step is Step.IMAGE:
-            return draft_image(prompt, spec, bounds=bounds, route=route)
-        if step is Step.VIDEO:
-            voice = planner.models(prompt, Step.AUDIO)[0]
-            picture = _picture(prompt, made)
-            return draft_video(prompt, spec, voice=voice, picture=picture, bounds=bounds, route=route)
-        if step is Step.AUDIO:
-            match_clip = Step.VIDEO in made
-            clip_s = _clip_s(made) if match_clip else self._expected_clip_s()
-            return draft_audio(prompt, spec, clip_s=clip_s, match_clip=match_clip, route=route)
-        audio = made.get(Step.AUDIO)
-        return draft_merged(
-            prompt, spec, video_key=made[Step.VIDEO].request_key, audio_key=audio.request_key if audio else ""
+    def _upstream(self, made: Mapping[Step, StepResult]) -> Made:
+        planner, prompt = self._at.planner, self._at.prompt
+        return Made(
+            prompt=prompt,
+            steps=made,
+            routes={step: planner.models(prompt, step) for step in Step},
+            bounds=planner.settings.bounds,
+            min_image_side_px=planner.settings.min_image_side_px,
         )
 
-    def _expected_clip_s(self) -> float:
-        planner, prompt = self._at.planner, self._at.prompt
-        route, bounds = planner.models(prompt, Step.VIDEO), planner.settings.bounds
-        picture = Picture(request_key="", size_px=prompt.size_px)
-        clip = draft_video(prompt, route[0], voice=None, picture=picture, bounds=bounds, route=route)
-        return clip.length_s or 1.0
+    def _draft(self, step: Step, spec: ModelSpec, made: Mapping[Step, StepResult]) -> Draft:
+        upstream = self._upstream(made)
+        return draft_step(
+            self._at.prompt, step, spec, routes=upstream.routes, bounds=upstream.bounds, upstream=upstream
+        )
 
     async def _buy(self, draft: Draft, made: Mapping[Step, StepResult], *, waits: bool = True) -> Purchased:
         request = draft.request
@@ -282,7 +288,7 @@ class Chain:
             today=self._at.today,
             assume_usd=self._at.planner.settings.assume_usd,
             inputs=inputs,
-            question=self._question(draft, made),
+            question=self._upstream(made).question(draft),
             retry_failed=self._at.retry_failed,
             reserve=lambda: self._at.reserving.swap(request.step, draft.spec.provider, to_micro_usd(worst_usd)),
             waits=waits,
@@ -290,14 +296,9 @@ class Chain:
             aside=self._at.reserving.aside,
             say=lambda message: self._at.say(request.step, message),
             tell=lambda fraction: self._at.tell(request.step, "progress", fraction, None),
+            recall=self._siblings.recalls[request.step],
         )
         return await self._at.purchasing.buy(order)
-
-    def _question(self, draft: Draft, made: Mapping[Step, StepResult]) -> Question:
-        """Return what the file has to be, to be good enough to build on."""
-        if draft.request.step is Step.MERGED:
-            return AskFilm(target_s=_film_s(self._at.prompt, made))
-        return question_of(draft, min_image_side_px=self._at.planner.settings.min_image_side_px)
 
     async def _record(
         self,
@@ -366,27 +367,3 @@ class Chain:
 def _as_defect(step: Step, error: Exception) -> DefectError:
     _log.error("the step %s met a defect", step, exc_info=error)
     return DefectError.of(error)
-
-
-def _clip_s(made: Mapping[Step, StepResult]) -> float:
-    artifact = made[Step.VIDEO].artifact
-    return (artifact.info.duration_s if artifact is not None else None) or 1.0
-
-
-def _picture(prompt: Prompt, made: Mapping[Step, StepResult]) -> Picture:
-    image = made[Step.IMAGE]
-    info = image.artifact.info if image.artifact is not None else None
-    width, height = prompt.size_px
-    size_px = ((info.width_px or width, info.height_px or height)) if info is not None else (width, height)
-    return Picture(request_key=image.request_key, size_px=size_px)
-
-
-def _film_s(prompt: Prompt, made: Mapping[Step, StepResult]) -> float:
-    clip, voice = (made[step].artifact if step in made else None for step in (Step.VIDEO, Step.AUDIO))
-    if clip is None:
-        message = "the film has no clip"
-        raise JudgeError(message)
-    clip_s = clip.info.video_duration_s or clip.info.duration_s or 0.0
-    spoken = voice is not None and prompt.script is not None
-    voice_s = voice.info.duration_s if spoken and voice is not None else None
-    return film_length_s(prompt.fit, clip_s=clip_s, voice_s=voice_s).film_s

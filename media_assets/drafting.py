@@ -1,7 +1,8 @@
-"""A prompt's steps drafted before anything is made: each builds on what the first models upstream would make."""
+"""A prompt's steps drafted, each on what is upstream: as it was made, or as the first models there would make it."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from typing import Protocol
 
 from media_assets.catalog import ModelSpec
 from media_assets.errors import ConformError, Problem
@@ -12,8 +13,43 @@ from media_assets.standing import Standing
 from media_assets.steps import Bounds, Draft, Picture, draft_audio, draft_image, draft_merged, draft_video
 
 
+class Upstream(Protocol):
+    """What a step builds on."""
+
+    def key(self, step: Step) -> str:
+        """Return a step's request key; empty where there is none."""
+
+    def picture(self) -> Picture:
+        """Return the picture that a clip is made of."""
+
+    def clip(self) -> tuple[float, bool]:
+        """Return the clip's length, and whether the voice is spoken as long."""
+
+
+def draft_step(
+    prompt: Prompt,
+    step: Step,
+    spec: ModelSpec,
+    *,
+    routes: Mapping[Step, Sequence[ModelSpec]],
+    bounds: Bounds,
+    upstream: Upstream,
+) -> Draft:
+    """Draft one step with any model of its route."""
+    route = routes[step]
+    if step is Step.IMAGE:
+        return draft_image(prompt, spec, bounds=bounds, route=route)
+    if step is Step.VIDEO:
+        voice = next(iter(routes.get(Step.AUDIO, ())), None)
+        return draft_video(prompt, spec, voice=voice, picture=upstream.picture(), bounds=bounds, route=route)
+    if step is Step.AUDIO:
+        clip_s, match_clip = upstream.clip()
+        return draft_audio(prompt, spec, clip_s=clip_s, match_clip=match_clip, route=route)
+    return draft_merged(prompt, spec, video_key=upstream.key(Step.VIDEO), audio_key=upstream.key(Step.AUDIO))
+
+
 class Drafting:
-    """The drafts of one prompt.
+    """The drafts of one prompt, before anything is made: each builds on what the first models upstream would make.
 
     Args:
         prompt: What is asked for.
@@ -49,27 +85,24 @@ class Drafting:
 
     def draft(self, step: Step, spec: ModelSpec) -> Draft:
         """Draft one step with any model of its route."""
-        prompt, route, bounds = self._prompt, self._routes[step], self._bounds
-        if step is Step.IMAGE:
-            return draft_image(prompt, spec, bounds=bounds, route=route)
-        if step is Step.VIDEO:
-            voice = next(iter(self._routes.get(Step.AUDIO, ())), None)
-            return draft_video(prompt, spec, voice=voice, picture=self._picture(), bounds=bounds, route=route)
-        if step is Step.AUDIO:
-            clip_s = self.firsts[Step.VIDEO].length_s if Step.VIDEO in self.firsts else None
-            match_clip = self._match_clip and clip_s is not None
-            return draft_audio(prompt, spec, clip_s=clip_s or 0.0, match_clip=match_clip, route=route)
-        merged = draft_merged(prompt, spec, video_key=self._key(Step.VIDEO), audio_key=self._key(Step.AUDIO))
-        return self._with_length(merged)
+        draft = draft_step(self._prompt, step, spec, routes=self._routes, bounds=self._bounds, upstream=self)
+        return self._with_length(draft) if step is Step.MERGED else draft
 
-    def _key(self, step: Step) -> str:
+    def clip(self) -> tuple[float, bool]:
+        """Return the length that the clip is expected to have, and whether the voice is spoken as long."""
+        clip_s = self.firsts[Step.VIDEO].length_s if Step.VIDEO in self.firsts else None
+        return clip_s or 0.0, self._match_clip and clip_s is not None
+
+    def key(self, step: Step) -> str:
+        """Return the request key of a step's finished purchase, or of its draft; empty where there is neither."""
         row = self._standings[step].row
         if row is not None:
             return row.request_key
         return self.firsts[step].request.key if step in self.firsts else ""
 
-    def _picture(self) -> Picture:
-        key, draft = self._key(Step.IMAGE), self.firsts.get(Step.IMAGE)
+    def picture(self) -> Picture:
+        """Return the picture as it was made, or as it is expected."""
+        key, draft = self.key(Step.IMAGE), self.firsts.get(Step.IMAGE)
         size_px = (draft.size_px if draft else None) or self._prompt.size_px
         row = self._standings[Step.IMAGE].row or self._find(key)
         if row is not None and row.artifact is not None:

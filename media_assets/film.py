@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from media_assets.artifact import Artifact
-from media_assets.errors import BudgetExceededError, MediaAssetsError
+from media_assets.errors import BudgetExceededError, MediaAssetsError, StoppedError
 from media_assets.outlays import Outlay
 from media_assets.prompt import Step
 
@@ -87,9 +87,20 @@ class Film:
     steps: dict[Step, StepResult] = field(default_factory=dict)
     outlays: dict[Step, Outlay] = field(default_factory=dict)
     """What steps cost that were not made."""
+    stopped: dict[Step, str] = field(default_factory=dict)
+    """Why steps were called back, or not begun, after another one had failed."""
     path: Path | None = None
     """The exported film; None while there is none."""
     error: MediaAssetsError | None = None
+
+    def add(self, step: Step, result: StepResult | MediaAssetsError, outlay: Outlay) -> None:
+        """Take what came of a step; for one that was not made also what went to its purchases all the same."""
+        if isinstance(result, StepResult):
+            self.steps[step] = result
+            return
+        self.outlays[step] = outlay
+        if isinstance(result, StoppedError):
+            self.stopped[step] = result.message
 
     @property
     def cost_usd(self) -> Decimal:
@@ -123,12 +134,12 @@ class Film:
             "spent_usd": str(self.spent_usd),
             "degraded": self.degraded,
             "deferred": self.deferred,
-            "steps": [
-                self.steps[step].as_dict() if step in self.steps else _missing(step, self.outlays.get(step, Outlay()))
-                for step in Step
-            ],
+            "steps": [self.steps[step].as_dict() if step in self.steps else self._missing(step) for step in Step],
         }
         return made if self.error is None else made | {"error": self.error.as_dict()}
+
+    def _missing(self, step: Step) -> dict[str, Any]:
+        return _missing(step, self.outlays.get(step, Outlay())) | {"reason": self.stopped.get(step)}
 
     def _film_dict(self) -> Mapping[str, Any] | None:
         merged = self.steps.get(Step.MERGED)

@@ -13,6 +13,7 @@ from media_assets.errors import (
     OutputLostError,
     PlanError,
     PurchaseError,
+    StoppedError,
     UnexpectedResponseError,
     UnknownOutcomeError,
 )
@@ -60,12 +61,14 @@ def _is_undecided(error: MediaAssetsError) -> bool:
 def to_tell(first: MediaAssetsError | None, then: MediaAssetsError) -> MediaAssetsError:
     """Return which failure is told of a model that failed after another one did.
 
-    That it cannot even be asked says nothing of why it was needed; and money that may be in flight needs a person more
-    than the lack of money for the next model does.
+    That it cannot even be asked, or is not wanted any more, says nothing of why it was needed; and money that may be in
+    flight needs a person more than the lack of money for the next model does.
     """
     if first is None:
         return then
-    is_kept = isinstance(then, PlanError) or (isinstance(then, BudgetExceededError) and _is_undecided(first))
+    is_kept = isinstance(then, PlanError | StoppedError) or (
+        isinstance(then, BudgetExceededError) and _is_undecided(first)
+    )
     return first if is_kept else then
 
 

@@ -307,11 +307,8 @@ class Studio:
             )
         )
         for step, result in (await chain.run(make.call.wanted)).items():
-            if isinstance(result, StepResult):
-                film.steps[step] = result
-            else:
-                film.outlays[step] = chain.outlays.of(step)
-                film.error = film.error or result
+            film.add(step, result, chain.outlays.of(step))
+        film.error = chain.failure
         merged = film.steps.get(Step.MERGED)
         if film.error is None and merged is not None and merged.artifact is not None:
             film.path = await in_thread(self._export, prompt, merged.artifact)

@@ -1,6 +1,6 @@
 """A run that is told to stop while it waits: what waits in a queue is called back, what runs is paid for and kept.
 
-The bill is the simulator's, which knows nothing of our prices; the ledger has to agree with it to the last cent.
+The bill is the simulator's, which knows nothing of our prices; the ledger has to agree with it exactly.
 """
 
 import asyncio
@@ -71,7 +71,7 @@ class Stage:
     ) -> PurchaseRow:
         """Do so in a studio of its own, and hold that what is reserved is what may still be billed."""
         self.market.set_faults(*({"provider": provider, **fault} for fault in faults or ()))
-        with self.market.studio(**{"cancel_grace_s": 5.0, **settings}) as studio:
+        with self.market.studio(**{"cancel_grace_s": 30.0, **settings}) as studio:
             row = asyncio.run(self.stopped(studio, provider, when=when, times=times))
             assert reserved_of(studio.ledger) == (row.estimate_micro_usd if row.state.is_open else 0)
         self.market.set_faults()
@@ -252,8 +252,8 @@ def test_detach_sends_nothing_and_waits_for_nothing(stage: Stage, provider: str)
 
 def test_another_cancellation_does_not_skip_the_clean_up(stage: Stage) -> None:
     """Impatience must cost nothing: the answer to the cancel is heard to its end."""
-    slow = {"fault": "reply_late", "call": "cancel", "seconds": 0.4}
-    row = stage.stop("replicate", when=submitted, faults=[slow, STUCK_IN_QUEUE], times=5)
+    slow = {"fault": "reply_late", "call": "cancel", "seconds": 1.0}
+    row = stage.stop("replicate", when=submitted, faults=[slow, STUCK_IN_QUEUE], times=3)
 
     assert row.state is PurchaseState.CANCELED
     assert stage.states() == ["canceled"]
@@ -266,10 +266,10 @@ def test_a_submission_that_was_being_sent_is_called_back_once_it_is_known(stage:
 
     row = stage.stop(
         provider,
-        when=lambda row: row.state is PurchaseState.SUBMITTING,
+        when=lambda _row: bool(stage.states()),
         faults=[late],
         on_cancel=OnCancel.CANCEL_ALWAYS,
-        cancel_grace_s=2.0 if provider == "replicate" else 0.2,
+        cancel_grace_s=30.0 if provider == "replicate" else 0.2,
     )
 
     assert row.prediction_id is not None
@@ -280,7 +280,7 @@ def test_a_submission_that_was_being_sent_is_called_back_once_it_is_known(stage:
 def test_a_run_that_wants_what_an_earlier_one_had_canceled_submits_it_again(stage: Stage) -> None:
     """The earlier run died, or had no time left, before it heard what came of its cancel."""
     lost = {"fault": "exec_and_hang", "call": "cancel"}
-    row = stage.stop("replicate", when=submitted, faults=[lost, STUCK_IN_QUEUE], cancel_grace_s=0.5)
+    row = stage.stop("replicate", when=submitted, faults=[lost, STUCK_IN_QUEUE], cancel_grace_s=3.0)
     assert (row.state, stage.states()) == (PurchaseState.SUBMITTED, ["canceled"])
 
     film = stage.rerun("replicate")

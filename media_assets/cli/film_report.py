@@ -33,6 +33,7 @@ def film_report(film: Film) -> Iterator[str | Text | Table]:
         for step, outlay in film.outlays.items():
             if outlay.cost_usd:
                 yield f"{step}: not made; {usd(outlay.cost_usd)} USD went to purchases that failed"
+        yield from (f"{step}: {reason}" for step, reason in film.stopped.items())
         yield from (f"{result.step}: {result.path}" for result in film.steps.values() if result.path is not None)
         yield f"no film{'' if film.error is not None else ' yet'}, {_money(film)}"
 
