@@ -21,6 +21,8 @@ KEPT_VARIABLES = frozenset(
 
 SAMPLE = "sample"
 """The property, and the mark, with which a test that tries a sample says how large it is; printed at the end."""
+COUNT = "count"
+"""The property with which a test says how much there is of something that must not grow; printed beside the samples."""
 
 LONG = os.environ.get("MEDIA_ASSETS_LONG") == "1"
 """Whether ``./dev check-long`` runs."""
@@ -67,16 +69,16 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:
-    """Print the size of every sample: a proof that tried a part must say which part."""
-    samples = Counter(
-        (value, report.nodeid.rpartition("::")[2].partition("[")[0])
+    """Print the size of every sample: a proof that tried a part must say which part; and every count."""
+    told = Counter(
+        (name, value, report.nodeid.rpartition("::")[2].partition("[")[0])
         for report in terminalreporter.getreports("passed") + terminalreporter.getreports("failed")
         for name, value in report.user_properties
-        if name == SAMPLE and report.when == "call"
+        if name in {SAMPLE, COUNT} and report.when == "call"
     )
-    for (value, test), count in samples.items():
+    for (name, value, test), count in told.items():
         times = f", {count} tests" if count > 1 else ""
-        terminalreporter.write_line(f"sample: {value} ({test}{times})")
+        terminalreporter.write_line(f"{name}: {value} ({test}{times})")
 
 
 @pytest.fixture(autouse=True, scope="session")
