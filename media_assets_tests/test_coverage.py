@@ -27,7 +27,9 @@ def test_nothing_more_is_excluded(record_property: Callable[[str, object], None]
     """All branches are run through by tests because the tests are there, not because the lines do not count."""
     measured = coverage.Coverage(data_file=None, config_file=str(ROOT / "pyproject.toml"))
 
-    excluded = {path.relative_to(ROOT): lines for path in _files(measured) if (lines := measured.analysis2(str(path))[2])}
+    excluded = {
+        path.relative_to(ROOT): lines for path in _files(measured) if (lines := measured.analysis2(str(path))[2])
+    }
 
     count = sum(map(len, excluded.values()))
     record_property(COUNT, f"{count} lines of the purchase protocol are excluded from coverage")

@@ -119,7 +119,7 @@ class Claiming(Lookups):
         prompt_key: str,
         plan_id: str,
         estimate_micro_usd: int,
-    ) -> Claim | Busy:
+    ) -> Claim:
         now = utc_now()
         keep = row is not None and row.state in UNFINISHED and recovery is not Recovery.FREE
         values: dict[str, Any] = {"owner": self._owner.id, "updated_at": now, "cancel_requested_at": None}
@@ -130,11 +130,9 @@ class Claiming(Lookups):
                 values["error"] = None
         if row is None:
             first = {"prompt_key": prompt_key, "recovery": recovery, "estimate_micro_usd": estimate_micro_usd}
-            fence: int | None = insert_purchase(connection, request, {**values, **first, "created_at": now})
+            fence = insert_purchase(connection, request, {**values, **first, "created_at": now})
         else:
             fence = raise_fence(connection, row, values)
-        if fence is None:
-            return Busy()  # taken since we looked
         add_interest(connection, request, plan_id)
         found = row.state if keep and row is not None else None
         budgets.take_over(connection, plan_id, request, worst_micro_usd=estimate_micro_usd, found=found)

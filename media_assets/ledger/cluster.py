@@ -169,13 +169,13 @@ class ClusterOwner(Owner):
                 return say(self._session)
             except sa.exc.DBAPIError:
                 # Perhaps it died long ago, and nobody noticed so far.
-                self._drop()
+                self._drop(self._session)
         return say(self._retaken())
 
     def _renew_lease(self, session: LockSession) -> None:
         if not session.beat():
             self._taken_over = True
-            self._drop()
+            self._drop(session)
             self._refuse_taken_over()
 
     def _retaken(self) -> LockSession:
@@ -203,12 +203,12 @@ class ClusterOwner(Owner):
         try:
             self._refuse_swapped(self._session)
         except sa.exc.DBAPIError:
-            self._drop()
+            self._drop(self._session)
             raise
 
     def _refuse_swapped(self, session: LockSession) -> None:
         if not session.is_whole():
-            self._drop()
+            self._drop(session)
             raise LedgerError(self._lent())
 
     def _refuse_taken_over(self) -> None:
@@ -219,16 +219,15 @@ class ClusterOwner(Owner):
             )
             raise LedgerError(message)
 
-    def _drop(self) -> None:
-        if self._session is not None:
-            self._session.close()
-            self._session = None
+    def _drop(self, session: LockSession) -> None:
+        session.close()
+        self._session = None
 
     def _say_goodbye(self) -> None:
         if self._session is not None:
             self._session.end(self.id, CLOSED)
             self._session.forget_ended()
-            self._drop()
+            self._drop(self._session)
 
     def _look(self, session: LockSession, owner: str) -> Standing:
         seen = session.see(owner)

@@ -164,10 +164,7 @@ class Decisions:
         prediction_id: str | None = None,
         cost_micro_usd: int | None = None,
     ) -> None:
-        now = utc_now()
-        if raise_fence(connection, row, {**values, "owner": NOBODY, "updated_at": now}) is None:
-            message = f"purchase {row.request_key[:12]} has changed meanwhile; look again. Nothing was changed."
-            raise ConfigurationError(message)
+        raise_fence(connection, row, {**values, "owner": NOBODY, "updated_at": utc_now()})
         write_decision(connection, row, what, who=who, prediction_id=prediction_id, cost_micro_usd=cost_micro_usd)
 
     def _close_attempt(

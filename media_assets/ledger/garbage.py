@@ -145,9 +145,7 @@ class Garbage:
             now = found.one_or_none()
             if now is None or _is_used(connection, row.request_key):
                 return False
-            values = _after_deletion(row, days)
-            if raise_fence(connection, as_row(now), {**values, "updated_at": utc_now()}) is None:
-                return False
+            raise_fence(connection, as_row(now), {**_after_deletion(row, days), "updated_at": utc_now()})
             write_decision(connection, row, DELETE, who=who)
             digests = list(connection.execute(sa.select(output.c.sha256).where(mine)).scalars())
             connection.execute(sa.delete(output).where(mine))

@@ -193,14 +193,14 @@ def insert_purchase(connection: sa.Connection, request: GenerationRequest, value
     return fence
 
 
-def raise_fence(connection: sa.Connection, row: PurchaseRow, values: dict[str, Any]) -> int | None:
-    """Return the new fence, or None when somebody raised it since ``row`` was read."""
+def raise_fence(connection: sa.Connection, row: PurchaseRow, values: dict[str, Any]) -> int:
+    """Return the new fence; ``row`` was read in this very transaction, and writers take turns."""
     return connection.execute(
         sa.update(purchase)
         .where(purchase.c.request_key == row.request_key, purchase.c.fence == row.fence)
         .values(fence=purchase.c.fence + 1, **values)
         .returning(purchase.c.fence)
-    ).scalar_one_or_none()
+    ).scalar_one()
 
 
 def is_taken(connection: sa.Connection, request_key: str, prediction_id: str) -> bool:

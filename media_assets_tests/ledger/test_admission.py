@@ -156,3 +156,17 @@ def test_nobody_waits_for_ever_for_what_was_abandoned(tmp_path: Path, ledger: Le
         connection.exec_driver_sql("UPDATE purchase SET updated_at = '2026-01-01T00:00:00.000000+00:00'")
 
     assert isinstance(ledger.purchases.write_intent(_claim(ledger, 2), ONE), str)
+
+
+def test_a_shorter_pause_does_not_end_a_longer_one(ledger: Ledger, other: Ledger) -> None:
+    """Two refusals come back out of order; the provider still means the longer wait."""
+    refused = RateLimitedError("slow down")
+    for take, block_s in ((1, 60), (2, 5)):
+        claim = _claim(ledger, take)
+        token = ledger.purchases.write_intent(claim)
+        ledger.purchases.write_put_back(claim, token, refused, block_s=block_s)
+
+    wait = other.purchases.write_intent(_claim(other, 3), ONE)
+
+    assert isinstance(wait, Wait)
+    assert 50 < wait.seconds <= 60

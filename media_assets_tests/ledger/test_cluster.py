@@ -1,17 +1,21 @@
 """One process and its lock on Postgres: it knows when it lost it, takes it again, and stops when it came too late."""
 
 import contextlib
+import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import cast
 
 import pytest
+import sqlalchemy as sa
 from sqlalchemy.engine import make_url
 
 from media_assets.errors import LedgerError, PurchaseLostError
 from media_assets.ledger import Ledger, open_ledger
 from media_assets.ledger.claims import Busy, Claim
-from media_assets.ledger.lock_session import LockSession
+from media_assets.ledger.cluster import ClusterOwner
+from media_assets.ledger.lock_session import LockSession, _lock_id
 from media_assets.ledger.ownership import Life
 from media_assets.ledger.rows import PurchaseState
 from media_assets_tests.ledger.far_host import PREDICTION, REQUEST, claim, owned_by
@@ -257,3 +261,77 @@ def test_an_attempt_without_a_deadline_waits_for_the_longest(here: Ledger, migra
     assert isinstance(found, Busy)
     assert 290 < (found.wait_s or 0) <= 300 + here.owner.quarantine_s
     assert here.purchases.search()[0].state is PurchaseState.SUBMITTING
+
+
+def test_owners_that_nothing_names_are_struck_off_once_they_are_overdue(here: Ledger) -> None:
+    """Or the table would keep every process that ever died far away."""
+    _insert_stale(here, "dead")
+
+    here.owner.forget_ended()
+
+    with here.database.read() as connection:
+        assert connection.exec_driver_sql("SELECT id FROM owner").scalars().all() == [here.owner.id]
+
+
+def test_a_forked_child_lets_go_without_a_word_to_the_server(
+    here: Ledger, migrated: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A goodbye over the parent's connection would free the parent's lock, and its purchases with it."""
+    with open_ledger(tmp_path / "there", migrated, owned_by("there", lease_s=600)) as there:
+        owner = cast("ClusterOwner", there.owner)
+        session = cast("LockSession", owner._session)
+        parents, descriptor = os.dup(session._descriptor), session._descriptor
+        own = owner.pid
+        monkeypatch.setattr(owner, "pid", os.getppid())
+        owner.forget()
+        owner.forget()
+        monkeypatch.setattr(owner, "pid", own)
+        time.sleep(0.2)  # in which the server would hear it
+
+        assert here.owner.standing(owner.id).life is Life.ALIVE
+        assert os.fstat(descriptor).st_rdev == Path(os.devnull).stat().st_rdev, "what the child has leads nowhere"
+        os.dup2(parents, descriptor)
+        os.close(parents)
+        assert session.is_whole(), "the parent's goes on"
+
+
+def test_a_process_that_cannot_say_goodbye_says_so(
+    migrated: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Others then wait out its lease; nothing is lost, and whoever wonders finds why in the log."""
+    with Line(migrated) as line, open_ledger(tmp_path, line.through, owned_by("here", lease_s=600)):
+        line.is_blocked = True
+        line.cut()
+
+    assert "take this process for silent" in caplog.text
+    assert list((tmp_path / "owners").iterdir()) == []
+
+
+def test_a_lock_that_somebody_else_keeps_is_not_waited_for_for_ever(
+    server: Server, migrated: str, tmp_path: Path
+) -> None:
+    """One that looks has it for an instant; one that keeps it must not hang every process that wants it back."""
+    with open_ledger(tmp_path, migrated, owned_by("here", lease_s=600)) as ledger:
+        _cut_lock(server, migrated)
+        with ledger.database.read() as keeper:
+            keeper.execute(sa.select(sa.func.pg_advisory_lock_shared(_lock_id(ledger.owner.id))))
+            with pytest.raises(LedgerError, match="still held by a connection that was lost"):
+                ledger.owner.renew()
+            keeper.execute(sa.select(sa.func.pg_advisory_unlock_all()))
+
+        ledger.owner.renew()
+        ledger.owner.require_alive()
+
+
+def test_a_session_that_is_suddenly_another_is_not_believed(migrated: str, tmp_path: Path) -> None:
+    """A pooler that is switched to lending sessions later takes the lock away without an error."""
+    with open_ledger(tmp_path, migrated, owned_by("here", lease_s=600)) as ledger:
+        session = cast("LockSession", cast("ClusterOwner", ledger.owner)._session)
+        session.backend += 1
+
+        with pytest.raises(LedgerError, match="pooler in session mode"):
+            ledger.owner.require_alive()
+        with pytest.raises(LedgerError, match="connection was lost"):
+            ledger.owner.require_alive()
+        ledger.owner.renew()
+        ledger.owner.require_alive()

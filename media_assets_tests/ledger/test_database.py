@@ -409,3 +409,37 @@ def test_a_damaged_ledger_is_refused_and_named(tmp_path: Path) -> None:
         _open(tmp_path)
 
     assert (tmp_path / "ledger.db").read_bytes() == b"this is not a database, " * 100
+
+
+def test_an_sqlite_that_cannot_return_what_it_changed_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A fence is raised and read in one statement; before 3.35 that is a syntax error in the middle of a purchase."""
+    monkeypatch.setattr(database_module, "SQLITE_OLDEST", (99, 0, 0))
+
+    with pytest.raises(LedgerError, match="too old"):
+        Database(ledger_url(None, tmp_path))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_system_that_counts_as_a_networks_is_refused_unless_allowed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever it is called here: the test above needs namespaces, which not every machine gives."""
+    monkeypatch.setattr(database_module, "_NETWORK_FILE_SYSTEMS", {file_system_of(tmp_path)})
+
+    with pytest.raises(LedgerError, match="network file system"):
+        Database(ledger_url(None, tmp_path))
+    monkeypatch.setenv("MEDIA_ASSETS_ALLOW_NETWORK_FS", "1")
+    Database(ledger_url(None, tmp_path)).close()
+
+
+def test_where_no_mounts_are_told_nothing_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not every system has /proc; a ledger on a local disk must open there as well."""
+
+    def missing(*_: object, **__: object) -> str:
+        raise FileNotFoundError
+
+    monkeypatch.setattr(Path, "read_text", missing)
+
+    assert file_system_of(tmp_path) == ""

@@ -3,8 +3,12 @@
 import os
 import sys
 import time
+from pathlib import Path
 from subprocess import PIPE, Popen
 
+import pytest
+
+from media_assets.ledger import hosts
 from media_assets.ledger.hosts import clock, is_gone, started, this_host
 
 
@@ -56,3 +60,29 @@ def test_the_clock_runs_on() -> None:
     time.sleep(0.01)
 
     assert clock() - before >= 0.009
+
+
+def test_where_the_kernel_tells_nothing_nothing_is_certain(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Without /proc no boot and no start is known; a number in use is then somebody, perhaps the one that is meant."""
+    monkeypatch.setattr(hosts, "_PROC", tmp_path)
+
+    assert this_host().boot == ""
+    assert started(os.getpid()) == ""
+    assert not is_gone(os.getpid(), "")
+
+
+def test_another_users_process_is_gone_only_if_it_is_seen_to_be_another_one(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """The kernel refuses the signal, which says that there is one; hidden from us, it may be the one that is meant."""
+
+    def refuse(_pid: int, _signal: int) -> None:
+        raise PermissionError
+
+    start = started(os.getpid())
+    monkeypatch.setattr(os, "kill", refuse)
+
+    assert not is_gone(os.getpid(), start)
+    assert is_gone(os.getpid(), str(int(start) - 1))
+    monkeypatch.setattr(hosts, "_PROC", tmp_path)
+    assert not is_gone(os.getpid(), start)

@@ -1,6 +1,7 @@
 """Ownership: an owner is alive exactly while its process lives, whatever clocks, forks and sweepers do."""
 
 import contextlib
+import fcntl
 import os
 import signal
 import sys
@@ -12,6 +13,7 @@ from subprocess import PIPE, Popen
 
 import pytest
 
+from media_assets.errors import LedgerError
 from media_assets.ledger.ownership import Owner
 from media_assets_tests.children import race
 
@@ -199,3 +201,37 @@ def test_a_purchase_that_nobody_holds_can_be_left(owner: Owner) -> None:
     owner.leave("a")
 
     assert not owner.holds("a")
+
+
+def test_an_owner_whose_file_was_swept_as_it_was_born_makes_another(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between creation and lock a sweeper may take it; an owner without a file would be dead to everybody."""
+    swept: list[Path] = []
+    lock = fcntl.flock
+
+    def sweep_then_lock(descriptor: int, how: int) -> None:
+        if not swept:
+            swept.extend((tmp_path / "owners").iterdir())
+            swept[0].unlink()
+        lock(descriptor, how)
+
+    monkeypatch.setattr(fcntl, "flock", sweep_then_lock)
+    owner = Owner(tmp_path / "owners")
+    monkeypatch.undo()
+
+    assert swept != [owner.folder / f"{owner.id}.lock"]
+    assert [path.stem for path in owner.folder.iterdir()] == [owner.id]
+    other = Owner(owner.folder)
+    assert other.is_alive(owner.id)
+    other.close()
+    owner.close()
+
+
+def test_what_a_process_owns_its_child_does_not(owner: Owner, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A forked child that went on with its parent's claims would send what its parent sends."""
+    monkeypatch.setattr(owner, "pid", os.getppid())
+
+    for ask in (owner.require_alive, owner.renew, owner.permit(60)):
+        with pytest.raises(LedgerError, match="forked"):
+            ask()

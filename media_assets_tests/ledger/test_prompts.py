@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from media_assets.errors import BudgetExceededError
+from media_assets.errors import BudgetExceededError, LedgerError
 from media_assets.ledger import Ledger, open_ledger
 from media_assets.ledger.budgets import Cap
 from media_assets.ledger.prompts import FinishedStep, PinnedPrompt
@@ -204,3 +204,14 @@ def test_a_new_take_is_one_that_nobody_had(ledger: Ledger) -> None:
 
     assert [taken(origin) for origin in ("run 1", "run 2", "run 1", "run 3")] == [1, 2, 1, 3]
     assert _pinned(ledger).prompt.take_of(Step.IMAGE) == 3
+
+
+def test_a_prompt_that_another_version_pinned_says_how_to_mend_it(ledger: Ledger) -> None:
+    """A film must not fail with a list of missing fields that nobody wrote."""
+    _pin(ledger, cheap_prompt())
+    with ledger.database.write() as connection:
+        connection.exec_driver_sql("UPDATE prompt SET body = '{}'")
+
+    with pytest.raises(LedgerError, match="pin its file again"):
+        ledger.prompts.get("cheap")
+    assert ledger.prompts.keys() == ["cheap"], "the others can still be listed"

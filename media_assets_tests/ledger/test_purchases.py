@@ -24,6 +24,7 @@ from media_assets.ledger.claims import Busy, Claim, PredictionTakenError, Settle
 from media_assets.ledger.purchases import Purchases
 from media_assets.ledger.rows import PurchaseRow, PurchaseState
 from media_assets.ledger.schema import metadata
+from media_assets.ledger.takeover import Taken
 from media_assets.prediction import Prediction, State
 from media_assets_tests.children import meet, race
 from media_assets_tests.making import some_request
@@ -367,3 +368,19 @@ def test_purchases_are_found_by_prompt_and_by_the_start_of_their_key(ledger: Led
 
     assert found(key_prefix=key[:8]) == found(prompt_key="a") == found() == [key]
     assert found(prompt_key="b") == found(key_prefix="%") == []
+
+
+def test_a_retry_waits_for_whoever_has_just_failed(ledger: Ledger) -> None:
+    """The row says that it is over before its coroutine has let go; two at work on one purchase would pay twice."""
+    failed = _bring_to(ledger, S.FAILED_FREE)
+
+    assert _claim(ledger, retry_failed=True) == Busy()
+
+    ledger.purchases.leave(failed)
+    assert isinstance(_claim(ledger, retry_failed=True), Claim)
+
+
+def test_a_claim_that_wrote_nothing_stands_whatever_became_of_its_commit(ledger: Ledger) -> None:
+    """Whoever only looked has nothing to lose when the connection breaks at the end."""
+    with ledger.database.read() as connection:
+        assert Taken(ledger.owner, "any").stands(connection)

@@ -8,6 +8,7 @@ import hashlib
 from collections.abc import Callable
 from io import FileIO
 from pathlib import Path
+from typing import cast
 
 from media_assets.errors import Billed, StorageError
 from media_assets.threads import in_thread
@@ -73,14 +74,12 @@ class HashedFile:
         self._file = FileIO(self._path, "wb")
 
     def _write(self) -> None:
-        if self._file is None:
-            message = "the file is not open"
-            raise ValueError(message)
+        file = cast("FileIO", self._file)  # open() comes first
         block, self._block = memoryview(self._block), bytearray()
         self._digest.update(block)
         self.size_bytes += len(block)
         while block:
-            block = block[self._file.write(block) :]
+            block = block[file.write(block) :]
 
     def _close(self) -> None:
         if self._file is not None:

@@ -5,6 +5,7 @@ import hashlib
 import logging
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from email.utils import formatdate
 from pathlib import Path
 
@@ -142,6 +143,28 @@ def test_a_file_that_is_gone_is_a_persons_decision(status: int, target: Path) ->
 
     assert server.connections == (1 if status == 410 else LIMITS.refusals)
     assert_paid_and_kept_out_of_sight(caught.value, target, rerun=Rerun.ASK)
+
+
+def test_a_file_that_is_still_refused_at_the_last_attempt_is_lost(target: Path) -> None:
+    """However few attempts there were: a refusal is the provider's word, and not a fault of the line."""
+    limits = replace(LIMITS, attempts=3, refusals=3)
+    script = scripts(answers("503 Service Unavailable"), answers("503 Service Unavailable"), answers("404 Not Found"))
+    with RawServer(script) as server, pytest.raises(OutputLostError, match="answered 404") as caught:
+        fetch(server, target, limits=limits)
+
+    assert server.connections == 3
+    assert_paid_and_kept_out_of_sight(caught.value, target, rerun=Rerun.ASK)
+
+
+@pytest.mark.parametrize("location", ["https://[half", ""])
+def test_a_redirect_that_leads_nowhere_is_said(location: str, target: Path) -> None:
+    """Broken on their side; the file is paid for, and a rerun looks for it again."""
+    script = answers("302 Found", headers=f"Location: {location}\r\n")
+    with RawServer(script) as server, pytest.raises(UnexpectedResponseError, match="without saying where to") as caught:
+        fetch(server, target)
+
+    assert server.connections == 1
+    assert_paid_and_kept_out_of_sight(caught.value, target)
 
 
 def test_a_file_that_is_not_there_yet_is_waited_for(target: Path) -> None:
