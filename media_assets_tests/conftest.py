@@ -33,33 +33,39 @@ hypothesis.settings.register_profile("gate", derandomize=True)
 hypothesis.settings.register_profile("long", print_blob=True)
 hypothesis.settings.load_profile("long" if LONG else "gate")
 
-LONG_FILES_FIRST = frozenset(
-    {
-        "test_commit_cuts.py",
-        "test_crash.py",
-        "test_fallback.py",
-        "test_film.py",
-        "test_hostile_films.py",
-        "test_many_hosts.py",
-        "test_media_webserver.py",
-        "test_paid_films.py",
-        "test_postgres.py",
-        "test_program.py",
-        "test_races.py",
-        "test_crash_matrix.py",
-        "test_run_blocking_webserver.py",
-        "test_secrets.py",
-        "test_submission_count.py",
-        "test_transport.py",
-        "test_ui_browser.py",
-    }
+LONG_FILES_FIRST = (
+    "test_crash.py",
+    "test_crash_matrix.py",
+    "test_single_flight.py",
+    "test_crash_matrix_long.py",
+    "test_ui_browser.py",
+    "test_media_webserver.py",
+    "test_secrets.py",
+    "test_run_blocking_webserver.py",
+    "test_program.py",
+    "test_paid_films.py",
+    "test_interrupts.py",
+    "test_fallback.py",
+    "test_examples.py",
+    "test_submission_canceled.py",
+    "test_submission_count.py",
+    "test_many_hosts.py",
+    "test_film.py",
+    "test_media_runs.py",
+    "test_postgres.py",
+    "test_transport.py",
+    "test_commit_cuts.py",
+    "test_hostile_films.py",
+    "test_races.py",
 )
-"""Files of few tests that wait long, for servers and child processes; at the end they would leave one core idle."""
+"""Files whose tests take long or wait long, for servers and child processes, the longest first; at the end they would
+leave the other cores idle."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with the long files, so that both processes end at about the same time."""
-    items.sort(key=lambda item: item.path.name not in LONG_FILES_FIRST)
+    """Begin with the long files, so that all processes end at about the same time."""
+    places = {name: place for place, name in enumerate(LONG_FILES_FIRST)}
+    items.sort(key=lambda item: places.get(item.path.name, len(places)))
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
