@@ -1,8 +1,8 @@
 """Named points at which a test may kill the process: how "crash it anywhere" is enumerated instead of hoped for.
 
 A point does nothing unless ``MEDIA_ASSETS_CRASH_AT`` names it, as ``NAME`` or ``NAME:N`` for the N-th time it is
-passed. What has no ``before`` in its name sits after the effect it is named for, so that what it leaves behind is a
-committed state whose acknowledgement was lost.
+passed. The process is then sent SIGKILL, or another signal: ``NAME=SIGTERM``. What has no ``before`` in its name sits
+after the effect it is named for, so that what it leaves behind is a committed state whose acknowledgement was lost.
 """
 
 import os
@@ -44,11 +44,12 @@ _passed = {name: count(1) for name in POINTS}
 
 
 def crash_point(name: str) -> None:
-    """Kill this process with SIGKILL if ``MEDIA_ASSETS_CRASH_AT`` says so; otherwise do nothing."""
+    """Send this process the signal that ``MEDIA_ASSETS_CRASH_AT`` names for this point; otherwise do nothing."""
     counter = _passed[name]
     wanted = os.environ.get("MEDIA_ASSETS_CRASH_AT")
     if not wanted:
         return
-    point, _, nth = wanted.partition(":")
+    place, _, sent = wanted.partition("=")
+    point, _, nth = place.partition(":")
     if point == name and next(counter) == int(nth or 1):
-        os.kill(os.getpid(), signal.SIGKILL)
+        os.kill(os.getpid(), signal.Signals[sent or "SIGKILL"])

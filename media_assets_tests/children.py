@@ -1,13 +1,15 @@
 """Child processes for tests that kill and race: forked by a helper that has imported everything and opened nothing.
 
-So a crash costs half a second instead of three, and a race is one. Run as a module, this file is that helper.
+So a crash costs a tenth of a second instead of three, and a race is one. Run as a module, this file is that helper.
 """
 
+import contextlib
 import gc
 import importlib
 import json
 import os
 import secrets
+import signal
 import sys
 import tempfile
 import time
@@ -20,6 +22,7 @@ from typing import Any, NoReturn
 from media_assets.providers.transport.wire import make_client
 
 _MEETING_DEADLINE_S = 20
+_LOOK_AGAIN_S = 0.01
 _IMPORTED_BEFORE_FORKING = (
     "alembic.command",
     "alembic.autogenerate",
@@ -35,12 +38,17 @@ _IMPORTED_BEFORE_FORKING = (
 
 @dataclass(frozen=True)
 class Child:
-    """One process: a function by name, its arguments (JSON), and what is set in its environment."""
+    """One process: a function by name, its arguments (JSON), and what is set in its environment.
+
+    If it stops (SIGSTOP), the next one of its chain begins; it goes on when that one has ended.
+    """
 
     call: str
     """``module:function``; what it returns must be JSON."""
     arguments: Mapping[str, Any]
     environment: Mapping[str, str] = field(default_factory=dict)
+    longest_stop_s: float = 60
+    """It goes on after so many seconds at the latest."""
 
 
 @dataclass(frozen=True)
@@ -49,11 +57,14 @@ class Ended:
 
     exit_code: int
     value: Any
+    was_stopped: bool
+    was_overtaken: bool
+    """Whether the next one of its chain began and ended while it was stopped."""
 
     @property
     def was_killed(self) -> bool:
         """Whether SIGKILL ended it."""
-        return self.exit_code == -9
+        return self.exit_code == -signal.SIGKILL
 
 
 def run_children(chains: Sequence[Sequence[Child]], *, at_once: int, deadline_s: float = 120) -> list[list[Ended]]:
@@ -62,18 +73,22 @@ def run_children(chains: Sequence[Sequence[Child]], *, at_once: int, deadline_s:
     Args:
         chains: Which children.
         at_once: How many chains run at the same time; as many as there are chains makes a race of them.
-        deadline_s: Seconds for everything.
+        deadline_s: Seconds for everything; then all are killed, and it fails.
     """
     plan = {
-        "chains": [[[child.call, dict(child.arguments), dict(child.environment)] for child in one] for one in chains],
+        "chains": [
+            [[child.call, dict(child.arguments), dict(child.environment), child.longest_stop_s] for child in one]
+            for one in chains
+        ],
         "at_once": at_once,
+        "deadline_s": deadline_s,
     }
     helper = run(
         [sys.executable, "-m", __name__],
         input=json.dumps(plan),
         capture_output=True,
         text=True,
-        timeout=deadline_s,
+        timeout=deadline_s + 30,
         check=False,
         # One thread, so that forking is safe.
         env={**os.environ, "OPENBLAS_NUM_THREADS": "1"},
@@ -99,36 +114,95 @@ def meet(folder: Path, name: str, together: int) -> None:
         time.sleep(0.002)
 
 
+@dataclass
+class _Running:
+    """A child that has not ended."""
+
+    chain: int
+    nth: int
+    reply: Path
+    longest_stop_s: float
+    goes_on_at: float | None = None
+    """When a stopped one goes on at the latest; None: it is not stopped."""
+    was_stopped: bool = False
+    was_overtaken: bool = False
+
+
 class _Helper:
-    """Forks the children of a plan, at most so many at the same time; the first ones start at the same moment."""
+    """Forks the children of a plan, at most so many chains at the same time; the first ones start at once."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, chains: list[list[list[Any]]]) -> None:
         self._folder = folder
+        self._chains = chains
+        self._ended: list[dict[int, tuple[Any, ...]]] = [{} for _ in chains]
         self._gate, self._gatekeeper = os.pipe()
-        self._running: dict[int, tuple[int, Path]] = {}
+        self._running: dict[int, _Running] = {}
+        self._is_late = False
 
-    def run(self, chains: list[list[list[Any]]], at_once: int) -> list[list[tuple[int, Any]]]:
+    def run(self, at_once: int, deadline_s: float) -> list[list[tuple[Any, ...]]]:
         """Return how every child of every chain ended."""
-        ended: list[list[tuple[int, Any]]] = [[] for _ in chains]
-        waiting = list(range(len(chains)))
-        for number in waiting[:at_once]:
-            self._start(number, chains[number][0])
+        signal.signal(signal.SIGALRM, self._end_all)
+        signal.setitimer(signal.ITIMER_REAL, deadline_s)
+        waiting = list(range(len(self._chains)))
+        for first in waiting[:at_once]:
+            self._start(first)
         del waiting[:at_once]
         os.close(self._gatekeeper)
         self._gatekeeper = -1
         while self._running:
-            pid, status = os.wait()
-            number, reply = self._running.pop(pid)
-            value = json.loads(reply.read_text()) if reply.exists() else None
-            ended[number].append((os.waitstatus_to_exitcode(status), value))
-            if len(ended[number]) < len(chains[number]):
-                self._start(number, chains[number][len(ended[number])])
-            elif waiting:
-                following = waiting.pop(0)
-                self._start(following, chains[following][0])
-        return ended
+            number = self._next_event()
+            if number is None or self._is_late or any(self._at_work(number)):
+                continue
+            if self._count_started(number) < len(self._chains[number]):
+                self._start(number)
+            elif waiting and not any(one.chain == number for one in self._running.values()):
+                self._start(waiting.pop(0))
+        assert not self._is_late, f"not everything had ended after {deadline_s:g} s"
+        return [[ended[nth] for nth in sorted(ended)] for ended in self._ended]
 
-    def _start(self, number: int, child: list[Any]) -> None:
+    def _next_event(self) -> int | None:
+        """Wait until a child stops or ends, and return its chain; None: nothing happened for a moment."""
+        stopped = {pid: one for pid, one in self._running.items() if one.goes_on_at is not None}
+        pid, status = os.waitpid(-1, os.WUNTRACED | (os.WNOHANG if stopped else 0))
+        for other, one in stopped.items():
+            if one.goes_on_at is not None and time.monotonic() >= one.goes_on_at:
+                self._let_go_on(other)
+        if pid == 0:
+            time.sleep(_LOOK_AGAIN_S)
+            return None
+        if os.WIFSTOPPED(status):
+            one = self._running[pid]
+            one.was_stopped, one.goes_on_at = True, time.monotonic() + one.longest_stop_s
+            return one.chain
+        one = self._running.pop(pid)
+        value = json.loads(one.reply.read_text()) if one.reply.exists() else None
+        ended = (os.waitstatus_to_exitcode(status), value, one.was_stopped, one.was_overtaken)
+        self._ended[one.chain][one.nth] = ended
+        for other, before in stopped.items():
+            if before.chain == one.chain and before.goes_on_at is not None:
+                before.was_overtaken = True
+                self._let_go_on(other)
+        return one.chain
+
+    def _let_go_on(self, pid: int) -> None:
+        self._running[pid].goes_on_at = None
+        os.kill(pid, signal.SIGCONT)
+
+    def _at_work(self, number: int) -> list[_Running]:
+        return [one for one in self._running.values() if one.chain == number and one.goes_on_at is None]
+
+    def _count_started(self, number: int) -> int:
+        return len(self._ended[number]) + sum(one.chain == number for one in self._running.values())
+
+    def _end_all(self, *_: object) -> None:
+        self._is_late = True
+        for pid in self._running:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+
+    def _start(self, number: int) -> None:
+        nth = self._count_started(number)
+        *child, longest_stop_s = self._chains[number][nth]
         reply = self._folder / secrets.token_hex(8)
         pid = os.fork()
         if pid == 0:
@@ -136,7 +210,7 @@ class _Helper:
                 os.close(self._gatekeeper)
             os.read(self._gate, 1)  # returns when the helper has forked everybody and closed its end
             _be(*child, reply=reply)
-        self._running[pid] = (number, reply)
+        self._running[pid] = _Running(number, nth, reply, longest_stop_s)
 
 
 def _be(call: str, arguments: Mapping[str, Any], environment: Mapping[str, str], *, reply: Path) -> NoReturn:
@@ -162,7 +236,7 @@ def _help() -> None:
     make_client()  # reads the certificates, once
     gc.freeze()  # a collection in a child would copy all that was imported
     with tempfile.TemporaryDirectory() as folder:
-        print(json.dumps(_Helper(Path(folder)).run(plan["chains"], plan["at_once"])))
+        print(json.dumps(_Helper(Path(folder), plan["chains"]).run(plan["at_once"], plan["deadline_s"])))
 
 
 if __name__ == "__main__":

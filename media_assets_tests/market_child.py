@@ -1,6 +1,5 @@
 """A purchase from the simulator in a child process, and a janitor in one, for tests that kill and race."""
 
-import asyncio
 import os
 import secrets
 from collections.abc import Mapping
@@ -9,9 +8,14 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+import sqlalchemy as sa
+
 from media_assets.catalog import ModelSpec, load_catalog
+from media_assets.cli.interrupts import INTERRUPTS, Interrupted
 from media_assets.errors import MediaAssetsError
 from media_assets.ledger.budgets import Cap
+from media_assets.ledger.database import ledger_url
+from media_assets.ledger.hosts import Host
 from media_assets.media.questions import AskAudio, AskImage
 from media_assets.orders import Order
 from media_assets.pricing import estimate, to_micro_usd
@@ -37,8 +41,12 @@ def buy_in_child(
     take: int = 0,
     times: int = 1,
     deadlines: Mapping[str, float] = MappingProxyType({}),
+    host: str = "",
+    cuts_off_others: bool = False,
 ) -> list[dict[str, Any]]:
     """In a child: buy the same picture or voice from a simulator so many times; return what came of each.
+
+    SIGTERM and SIGINT are handled as the command does; what comes of it says that one came, and is the last.
 
     Args:
         home: The folder of state.
@@ -47,11 +55,34 @@ def buy_in_child(
         take: Another number is another purchase, with another text.
         times: How often it is bought.
         deadlines: Changes to the model's.
+        host: Which machine this is, if not the one it is.
+        cuts_off_others: Whether all other connections to the ledger's Postgres are ended first.
     """
     os.environ.update({**FAST, **environment})
     spec = load_catalog().get(model).model_copy(update=dict(deadlines))
-    with open_studio(Path(home), load_settings().studio_options(), today=lambda: TODAY) as studio:
-        return [_buy(studio, _order(spec, take)) for _ in range(times)]
+    options = load_settings().studio_options()
+    if host:
+        options = replace(options, ownership=replace(options.ownership, host=Host(host, host)))
+    if cuts_off_others:
+        _cut_off_others(Path(home), options.ledger_url)
+    bought: list[dict[str, Any]] = []
+    INTERRUPTS.install()
+    try:
+        with open_studio(Path(home), options, today=lambda: TODAY) as studio:
+            for _ in range(times):
+                bought.append(_buy(studio, _order(spec, take)))  # noqa: PERF401 - what came before an interrupt counts
+    except Interrupted as stop:
+        bought.append({"class": "Interrupted", "exit_code": stop.exit_code, "interrupted": True})
+    return bought
+
+
+def _cut_off_others(home: Path, url: str | None) -> None:
+    engine = sa.create_engine(ledger_url(url, home), isolation_level="AUTOCOMMIT", poolclass=sa.NullPool)
+    with engine.connect() as connection:
+        connection.exec_driver_sql(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+            " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+        )
 
 
 def clean_in_child(home: str, environment: Mapping[str, str]) -> dict[str, str]:
@@ -67,14 +98,18 @@ def clean_in_child(home: str, environment: Mapping[str, str]) -> dict[str, str]:
 def _buy(studio: Studio, order: Order) -> dict[str, Any]:
     amounts = {order.spec.step: to_micro_usd(order.estimate_usd)}
     cap = Cap("prompt:child", 1_000_000, "cap")
+    stops: list[bool] = []
     studio.ledger.prompts.open_plan(order.plan_id, "child", amounts=amounts, caps=[cap])
     try:
-        bought = asyncio.run(Purchasing(studio.ledger, studio.store, studio.transport).buy(order))
+        buying = Purchasing(studio.ledger, studio.store, studio.transport).buy(order)
+        bought = INTERRUPTS.run(buying, on_stop=stops.append)
     except MediaAssetsError as error:
-        return {**error.as_dict(), "prediction_id": getattr(error, "prediction_id", None)}
+        told = {**error.as_dict(), "prediction_id": getattr(error, "prediction_id", None)}
+    else:
+        told = {"sha256": bought.artifact.sha256, "spent": str(bought.spent_usd), "cost": str(bought.cost_usd)}
     finally:
         studio.ledger.prompts.close_plan(order.plan_id)
-    return {"sha256": bought.artifact.sha256, "spent": str(bought.spent_usd), "cost": str(bought.cost_usd)}
+    return {**told, "interrupted": bool(stops)}
 
 
 def _order(spec: ModelSpec, take: int) -> Order:
