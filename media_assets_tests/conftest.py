@@ -37,7 +37,7 @@ LONG_FILES_FIRST = (
     "test_crash.py",
     "test_crash_matrix.py",
     "test_single_flight.py",
-    "test_crash_matrix_long.py",
+    "test_crash_signals.py",
     "test_ui_browser.py",
     "test_media_webserver.py",
     "test_secrets.py",

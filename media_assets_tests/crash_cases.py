@@ -4,12 +4,13 @@ A case is a chain of children in a home of its own, against one simulator that c
 afterwards is in the tests.
 """
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from media_assets.artifact import ArtifactStore
 from media_assets.crash_points import POINTS
@@ -55,9 +56,14 @@ HURRIED = {"queue_deadline_s": 0.5, "run_deadline_s": 0.5, "post_deadline_s": 2.
 """As long as the simulator needs at most, so that silence is a proof after seconds, not after a quarter of an hour."""
 _PATIENT = {"post_deadline_s": 60.0}
 """Where silence is no proof anyway, nobody needs to hurry."""
-_POST_DEADLINE = {"MEDIA_ASSETS_POST_DEADLINE_S": "2"}
+_SETTINGS = {
+    "MEDIA_ASSETS_POST_DEADLINE_S": "2",
+    "MEDIA_ASSETS_LEASE_S": "0.6",
+    "MEDIA_ASSETS_QUARANTINE_S": "0.5",
+}
 
 _numbers = count(1)
+K = TypeVar("K")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,9 +79,9 @@ class Place:
 class Case:
     """What came of one."""
 
-    market: Market
     place: Place
-    number: int
+    accepted: int
+    """How many submissions of its own text the simulator accepted."""
     children: Sequence[Ended]
     """All but the last one, which bought it twice more."""
     second: Mapping[str, Any]
@@ -89,28 +95,23 @@ class Case:
         """The child that was disturbed."""
         return self.children[0]
 
-    @property
-    def accepted(self) -> int:
-        """How many submissions of this case's own text the simulator accepted."""
-        texts = [text for one in self.market.accepted() for text in one["input"].values() if isinstance(text, str)]
-        return sum(text.endswith(f" {self.number}") for text in texts)
-
     def assert_bought_once(self) -> None:
         """Hold that it is bought and paid for once, whole, and that nothing is left of whoever was disturbed."""
-        assert self.accepted == 1
+        assert self.accepted == 1, f"{self.accepted} submissions were accepted"
         assert self.second.get("sha256") == self.third.get("sha256") is not None, self.second
         assert self.third["spent"] == "0"
         assert self.row.state is PurchaseState.SUCCEEDED
-        assert self.row.cost_micro_usd == self.spent_micro_usd > 0
-        assert self.reserved_micro_usd == 0
+        assert self.row.cost_micro_usd == self.spent_micro_usd > 0, f"{self.spent_micro_usd} spent"
+        assert self.reserved_micro_usd == 0, f"{self.reserved_micro_usd} reserved"
         assert self.row.artifact is not None
         assert ArtifactStore(self.place.home / "artifacts").verify(self.row.artifact)
-        assert leftovers(self.place.home) == []
+        left = leftovers(self.place.home)
+        assert left == [], left
         assert not list((self.place.home / "spool").glob("*")), "a raw reply outlived its purpose"
 
     def assert_held(self) -> None:
         """Hold that it keeps its budget until a person decides, and that nothing is sent on a guess."""
-        assert self.accepted <= 1
+        assert self.accepted <= 1, f"{self.accepted} submissions were accepted"
         assert self.second["class"] == self.third["class"] == "UnknownOutcomeError"
         assert (self.row.state, self.row.attempts) == (PurchaseState.UNKNOWN, 1)
         assert self.reserved_micro_usd == self.row.estimate_micro_usd
@@ -124,12 +125,11 @@ class Buyer:
     place: Place
     model: str
     number: int
-    environment: Mapping[str, str] = field(default_factory=dict)
 
     def child(self, crash_at: str = "", *, times: int = 1, longest_stop_s: float = 60, **more: Any) -> Child:
         """Return a child that buys, and is sent the signal that ``crash_at`` names."""
         of_ledger = {"MEDIA_ASSETS_LEDGER_URL": self.place.url} if self.place.url else {}
-        environment = {**self.market.simulator.environment(), **_POST_DEADLINE, **of_ledger, **self.environment}
+        environment = {**self.market.simulator.environment(), **_SETTINGS, **of_ledger}
         arguments = {
             "home": str(self.place.home),
             "environment": environment,
@@ -150,39 +150,46 @@ def crash_market(home: Path) -> Iterator[Market]:
         yield market
 
 
-def run_cases(
-    market: Market,
-    cases: Sequence[tuple[str, ...]],
-    chain_of: Callable[[Buyer, Sequence[str]], Sequence[Child]],
-    place_of: Callable[[int], Place],
-    *,
-    environment: Mapping[str, str] | None = None,
-    at_once: int = 4,
-    deadline_s: float = 900,
-) -> dict[tuple[str, ...], Case]:
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """How a case goes."""
+
+    model: str
+    chain_of: Callable[[Buyer], Sequence[Child]]
+    """Makes the children that are disturbed; one that buys twice more follows them."""
+    place_of: Callable[[int], Place]
+    """Makes a place, by the number of the case."""
+
+
+def run_cases(market: Market, plans: Mapping[K, Plan], *, at_once: int = 4, deadline_s: float = 900) -> dict[K, Case]:
     """Run every case; return what came of each.
 
     Args:
         market: Where they buy.
-        cases: A model and the points at which it is disturbed.
-        chain_of: Makes the children that are disturbed; one that buys twice more follows them.
-        place_of: Makes a place, by the number of the case.
-        environment: More settings of every child.
+        plans: The cases.
         at_once: How many at the same time.
         deadline_s: Seconds for all.
     """
     buyers = {}
-    for case in cases:
+    for key, plan in plans.items():
         number = next(_numbers)
-        buyers[case] = Buyer(
-            market=market, place=place_of(number), model=case[0], number=number, environment=environment or {}
-        )
-    chains = [[*chain_of(buyer, case[1:]), buyer.child(times=2)] for case, buyer in buyers.items()]
+        buyers[key] = Buyer(market=market, place=plan.place_of(number), model=plan.model, number=number)
+    chains = [[*plans[key].chain_of(buyer), buyer.child(times=2)] for key, buyer in buyers.items()]
     ended = run_children(chains, at_once=at_once, deadline_s=deadline_s)
-    return {case: _case(buyer, chain) for (case, buyer), chain in zip(buyers.items(), ended, strict=True)}
+    accepted = Counter(_number(text) for one in market.accepted() for text in one["input"].values())
+    return {
+        key: _case(buyer, chain, accepted[buyer.number])
+        for (key, buyer), chain in zip(buyers.items(), ended, strict=True)
+    }
 
 
-def _case(buyer: Buyer, chain: Sequence[Ended]) -> Case:
+def _number(text: Any) -> int:
+    """Return the number of the case whose own text this is; 0: it is no such text."""
+    last = text.rpartition(" ")[2] if isinstance(text, str) else ""
+    return int(last) if last.isdecimal() else 0
+
+
+def _case(buyer: Buyer, chain: Sequence[Ended], accepted: int) -> Case:
     *children, last = chain
     assert last.exit_code == 0
     second, third = last.value
@@ -191,9 +198,8 @@ def _case(buyer: Buyer, chain: Sequence[Ended]) -> Case:
         with ledger.database.read() as connection:
             spent = connection.exec_driver_sql("SELECT COALESCE(SUM(spent_micro_usd), 0) FROM budget").scalar_one()
         return Case(
-            market=buyer.market,
             place=buyer.place,
-            number=buyer.number,
+            accepted=accepted,
             children=children,
             second=second,
             third=third,

@@ -1,21 +1,21 @@
 """Crash it anywhere, the bill shows one: a paid purchase killed at every point, at every provider, and run again.
 
-The other signals, and the same on Postgres: ``test_crash_matrix_long.py``.
+The other signals, and the same on Postgres: ``ledger/test_crash_signals.py``.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
-from media_assets_tests.children import Child
 from media_assets_tests.conftest import SAMPLE
 from media_assets_tests.crash_cases import (
     CASES,
     POINTS_PASSED,
     UNDECIDABLE,
-    Buyer,
     Case,
     Place,
+    Plan,
     crash_market,
     run_cases,
 )
@@ -32,8 +32,13 @@ _TWICE = [
 """The clearing up is killed as well."""
 
 
-def _killed(buyer: Buyer, points: Sequence[str]) -> list[Child]:
-    return [buyer.child(point) for point in points]
+def _plan(case: tuple[str, ...], root: Path) -> Plan:
+    model, *points = case
+    return Plan(
+        model=model,
+        chain_of=lambda buyer: [buyer.child(point) for point in points],
+        place_of=lambda number: Place(home=home_with_ledger(root / str(number))),
+    )
 
 
 @pytest.fixture(scope="module")
@@ -45,9 +50,7 @@ def market(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Market]:
 @pytest.fixture(scope="module")
 def cases(market: Market, tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[str, ...], Case]:
     root = tmp_path_factory.mktemp("homes")
-    return run_cases(
-        market, [*CASES, *_TWICE], _killed, lambda number: Place(home=home_with_ledger(root / str(number)))
-    )
+    return run_cases(market, {case: _plan(case, root) for case in (*CASES, *_TWICE)})
 
 
 def _named(case: tuple[str, ...]) -> str:

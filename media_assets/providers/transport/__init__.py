@@ -170,6 +170,7 @@ class Transport:
             tell: Called with the fraction done, from any thread.
             token: The attempt's; the reply is spooled under it before it is read.
             before_sending: Called right before the first byte leaves this machine; if it raises, nothing has left.
+                Called again before the body.
 
         Raises:
             ProviderUnavailableError: Provably not sent.

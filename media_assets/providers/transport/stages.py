@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from media_assets.crash_points import crash_point
+from media_assets.errors import MediaAssetsError
 
 _POINTS = {
     "send_request_headers.complete": "post.after_headers_sent",
@@ -18,6 +19,11 @@ _POINTS = {
 
 _BEFORE_SENDING = "connection."
 """Looking up, connecting and the TLS handshake; what follows is named after the HTTP version."""
+_BEFORE_THE_BODY = "send_request_body.started"
+
+
+class HeldBackError(Exception):
+    """The headers have left, and the body is not to follow; the message says why."""
 
 
 class Stages:
@@ -33,7 +39,11 @@ class Stages:
         """Whether the first byte of the request may have left."""
 
     async def trace(self, event: str, info: Any) -> None:
-        """Take note of a stage that begins or has ended."""
+        """Take note of a stage that begins or has ended.
+
+        Raises:
+            HeldBackError: ``before_sending`` allows it no longer, though it did when the headers left.
+        """
         if event.startswith(_BEFORE_SENDING):
             self.connecting = True
             if event == "connection.connect_tcp.complete":
@@ -43,6 +53,12 @@ class Stages:
             if self._before_sending is not None:
                 self._before_sending()
             self.may_have_left = True
+        elif event.endswith(_BEFORE_THE_BODY) and self._before_sending is not None:
+            # A process that was frozen since may have been taken over from: without its body a request is none.
+            try:
+                self._before_sending()
+            except MediaAssetsError as error:
+                raise HeldBackError(error.message) from None
         if self._is_submit and (point := _POINTS.get(event.partition(".")[2])):
             crash_point(point)
 

@@ -23,7 +23,7 @@ from media_assets.errors import ConfigurationError
 from media_assets.providers.base import HttpCall, HttpReply
 from media_assets.providers.transport.quiet import quietly
 from media_assets.providers.transport.reply_body import BodyError, Pace, TooLargeError, read_body
-from media_assets.providers.transport.stages import Stages
+from media_assets.providers.transport.stages import HeldBackError, Stages
 
 USER_AGENT = "media-assets"
 
@@ -134,7 +134,8 @@ async def exchange(
         client: A shared one from :func:`make_client`, for calls that may be repeated. Without it the call goes over
             a connection of its own, so that no connection that died idle makes a submit's outcome unknown.
         before_sending: Called when the connection stands, right before the first byte leaves; if it raises, nothing
-            has left. A shared connection that already stands does not change that.
+            has left. Called again before the body: if it raises only then, the body stays here, and the reply counts
+            as lost. A shared connection that already stands does not change that.
         is_submit: Whether it is the call that spends: its stages are crash points.
         verify: Which certificates to trust; certifi's without it. Ignored with ``client``.
 
@@ -159,7 +160,7 @@ async def exchange(
     # Without the cause: it holds the request, with its URL and its key.
     except TimeoutError:
         raise watch.failure(watch.late) from None
-    except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, OSError, BodyError) as error:
+    except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, OSError, BodyError, HeldBackError) as error:
         raise watch.failure(reason_of(error), error) from None
     finally:
         await watch.stages.close_half_open()

@@ -299,7 +299,7 @@ def test_before_sending_comes_after_connecting_and_before_the_first_byte() -> No
     with RawServer(listening) as server:
         ask(server.url, before_sending=ready)
 
-    assert seen == ["connected", "before_sending", "received"]
+    assert seen == ["connected", "before_sending", "before_sending", "received"]
 
 
 def test_nothing_leaves_if_before_sending_fails() -> None:
@@ -317,6 +317,30 @@ def test_nothing_leaves_if_before_sending_fails() -> None:
             time.sleep(0.01)
 
     assert received == [b""]
+
+
+def test_who_is_not_to_send_any_more_keeps_the_body_back() -> None:
+    """A process that was frozen after its headers may have been taken over from; without its body a request is none."""
+    asked: list[bool] = []
+    received: list[bytes] = []
+
+    def once() -> None:
+        asked.append(True)
+        if len(asked) > 1:
+            message = "another one took over"
+            raise StorageError(message)
+
+    def read_to_the_end(connection: Connection) -> None:
+        received.extend(iter(connection.read_some, b""))
+        connection.wait_for_end()
+
+    with RawServer(read_to_the_end) as server:
+        with pytest.raises(ReplyLostError, match="another one took over"):
+            ask(server.url, before_sending=once)
+        assert server.ended.wait(5)
+
+    assert b"".join(received).startswith(b"POST / HTTP/1.1\r\n")
+    assert b"".join(received).endswith(b"\r\n\r\n"), "the head alone"
 
 
 def test_cancelling_closes_the_connection() -> None:
