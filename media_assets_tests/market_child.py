@@ -1,5 +1,6 @@
 """A purchase from the simulator in a child process, and a janitor in one, for tests that kill and race."""
 
+import asyncio
 import os
 import secrets
 from collections.abc import Mapping

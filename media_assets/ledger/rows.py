@@ -195,12 +195,13 @@ def insert_purchase(connection: sa.Connection, request: GenerationRequest, value
 
 def raise_fence(connection: sa.Connection, row: PurchaseRow, values: dict[str, Any]) -> int:
     """Return the new fence; ``row`` was read in this very transaction, and writers take turns."""
-    return connection.execute(
+    fence: int = connection.execute(
         sa.update(purchase)
         .where(purchase.c.request_key == row.request_key, purchase.c.fence == row.fence)
         .values(fence=purchase.c.fence + 1, **values)
         .returning(purchase.c.fence)
     ).scalar_one()
+    return fence
 
 
 def is_taken(connection: sa.Connection, request_key: str, prediction_id: str) -> bool:
