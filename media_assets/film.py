@@ -8,6 +8,7 @@ from typing import Any
 
 from media_assets.artifact import Artifact
 from media_assets.errors import BudgetExceededError, MediaAssetsError, StoppedError
+from media_assets.left_open import LeftOpen
 from media_assets.outlays import Outlay
 from media_assets.prompt import Step
 
@@ -89,6 +90,8 @@ class Film:
     """What steps cost that were not made."""
     stopped: dict[Step, str] = field(default_factory=dict)
     """Why steps were called back, or not begun, after another one had failed."""
+    open: list[LeftOpen] = field(default_factory=list)
+    """What is still open at providers, where the run was told to stop."""
     path: Path | None = None
     """The exported film; None while there is none."""
     error: MediaAssetsError | None = None
@@ -136,6 +139,8 @@ class Film:
             "deferred": self.deferred,
             "steps": [self.steps[step].as_dict() if step in self.steps else self._missing(step) for step in Step],
         }
+        if self.open:
+            made["open"] = [one.as_dict() for one in self.open]
         return made if self.error is None else made | {"error": self.error.as_dict()}
 
     def _missing(self, step: Step) -> dict[str, Any]:

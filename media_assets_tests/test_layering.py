@@ -68,7 +68,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("submission", "receiving", "undecided", "stopping"),
     ("finishing",),
     ("purchase",),
-    ("outlays", "routes", "siblings", "standing", "steps"),
+    ("left_open", "outlays", "routes", "siblings", "standing", "steps"),
     ("film", "judging"),
     ("drafting", "made"),
     ("plan",),

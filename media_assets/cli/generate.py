@@ -4,6 +4,7 @@ import contextlib
 import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,7 @@ from media_assets.errors import (
     PromptFileError,
 )
 from media_assets.film import Film
+from media_assets.left_open import left_open
 from media_assets.prompt import Prompt, Step
 from media_assets.prompt_file import read_rows
 from media_assets.routes import UnknownPolicy
@@ -122,7 +124,11 @@ def _run(place: Place, checked: _Checked, *, json: bool) -> int:
         keys = [prompt.key for prompt in checked.prompts]
         with studio_of(place) as studio, progress_for(keys, messages(), json=json) as progress:
             report.progress = progress
-            INTERRUPTS.run(_make_all(studio, checked, report), on_stop=_tell_stopping)
+            try:
+                INTERRUPTS.run(_make_all(studio, checked, report), on_stop=_tell_stopping)
+            except Interrupted:
+                report.open = left_open(studio.ledger, studio.transport.adapter, keys, now=datetime.now(UTC))
+                raise
         report.finish()
     except MediaAssetsError as error:
         report.end(error)
@@ -250,9 +256,9 @@ async def _export(studio: Studio, film: Film, out: Path) -> None:
 
 def _tell_stopping(again: bool) -> None:  # noqa: FBT001 - called by position
     if again:
-        say("still stopping: what was begun is being put away.")
+        say("still stopping: what was begun is being put away. That is not cut short.")
     else:
-        say("stopping...")
+        say("stopping: what waits at a provider is called back, and what runs there has a moment to end...")
 
 
 def _refuse(job: Job, error: MediaAssetsError, *, home: Path | None) -> None:

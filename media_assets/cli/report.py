@@ -8,6 +8,7 @@ from media_assets.cli.output import complain, print_json, print_text, say
 from media_assets.cli.progress import Bars, Lines
 from media_assets.errors import MediaAssetsError, StoppedError
 from media_assets.film import Film, StepResult
+from media_assets.left_open import LeftOpen
 from media_assets.prompt import Prompt, Step
 from media_assets.studio import Event
 
@@ -18,6 +19,8 @@ class Report:
     def __init__(self, prompts: Sequence[Prompt], *, home: Path, json: bool) -> None:
         self.errors: list[MediaAssetsError] = []
         """Of the films that failed."""
+        self.open: list[LeftOpen] = []
+        """What is still open at providers, where the run was told to stop."""
         self.progress: Bars | Lines = Lines()
         self._prompts = prompts
         self._home = home
@@ -56,6 +59,8 @@ class Report:
         for key, steps in self._steps.items():
             say(f"{key}: finished and kept: {', '.join(str(step) for step in Step if step in steps)}")
         self._hand_on_rest(lambda: StoppedError("stopped before it was done; run again to go on."))
+        for one in self.open:
+            say(f"{one.prompt_key}: {one}")
         films = f"{self._made} of {len(self._prompts)} films finished"
         say(f"interrupted; {films}. Run again to go on: what is finished is free.")
 
@@ -71,6 +76,7 @@ class Report:
         for prompt in self._prompts[self._handed_on :]:
             film = self._waiting.pop(prompt.key, None)
             unfinished = Film(key=prompt.key, steps=self._steps.get(prompt.key, {}), error=error())
+            unfinished.open = [one for one in self.open if one.prompt_key == prompt.key]
             self._hand_on(film or unfinished, told=film is None)
         self._handed_on = len(self._prompts)
 

@@ -6,6 +6,7 @@ The step runs the core and reports what it made; nothing here decides what is ma
 import logging
 import queue
 from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
 from typing import Any
 
 import dagster as dg
@@ -28,6 +29,7 @@ from media_assets.defs.resources import (
 from media_assets.defs.run_blocking import parent_watch, run_blocking
 from media_assets.errors import MediaAssetsError, PlanError, Problem
 from media_assets.film import Film, StepResult
+from media_assets.left_open import LeftOpen, left_open
 from media_assets.prompt import Prompt, Step
 from media_assets.prompt_file import validate_prompt
 from media_assets.request import SCHEMA_VERSION
@@ -40,8 +42,8 @@ _log = logging.getLogger(__name__)
 CODE_VERSION = str(SCHEMA_VERSION)
 """Of the request's form, not of our code: a deploy must make nothing look stale."""
 
-GRACE_S = 15.0
-"""How long a terminated run may clean up."""
+_BESIDES_S = 5.0
+"""How much longer a terminated run may clean up than it waits for what is at the providers."""
 
 _POLL_S = 0.25
 _MOST_WITH_PICTURES = 100
@@ -150,7 +152,13 @@ def _make(studio: Studio, prompts: list[Prompt], config: MediaConfig, report: "_
         watch()
         report.tick()
 
-    films = run_blocking(make_all, tick=tick, on_interrupt=report.flush, grace_s=GRACE_S, poll_s=_POLL_S)
+    def on_interrupt() -> None:
+        report.flush()
+        keys = [prompt.key for prompt in prompts]
+        report.tell_open(left_open(studio.ledger, studio.transport.adapter, keys, now=datetime.now(UTC)))
+
+    grace_s = studio.transport.options.cancel_grace_s + _BESIDES_S
+    films = run_blocking(make_all, tick=tick, on_interrupt=on_interrupt, grace_s=grace_s, poll_s=_POLL_S)
     report.add_found(films)
     report.tick()
     if report.problem is not None:
@@ -273,6 +281,11 @@ class _Report:
             for result in self._waiting.values():
                 self._log(key, result)
         self._waiting.clear()
+
+    def tell_open(self, left: list[LeftOpen]) -> None:
+        """Log what a run that was interrupted leaves open at the providers."""
+        for one in left:
+            self._context.log.warning("%s: %s", one.prompt_key, one)
 
     def results(self) -> Iterator[dg.MaterializeResult[None]]:
         """Yield one prompt's results, in the order of the chain."""

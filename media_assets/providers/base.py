@@ -158,6 +158,8 @@ class Adapter(ABC):
     """Where outputs may be downloaded from: ``host``, or ``*.host`` for its subdomains."""
     sends_key_with_downloads: ClassVar[bool] = False
     """Whether a download from an allowed host carries the key."""
+    outputs_kept_s: ClassVar[float | None] = None
+    """Seconds an output can be had after it was made, by the provider's word; None: it comes with the reply alone."""
     data_uri_max_bytes: ClassVar[int] = 0
     """Inputs up to this size are sent inside the request; larger ones are uploaded first."""
 

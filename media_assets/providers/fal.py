@@ -52,6 +52,8 @@ class FalAdapter(FalPlatform):
     name = "fal"
     key_env = "FAL_KEY"
     output_hosts = (_MEDIA_HOST, f"*.{_MEDIA_HOST}")
+    # At least 7 days, says the documentation's FAQ; another page of it says for ever (both 2026-11-22).
+    outputs_kept_s = 7 * 86_400.0
     # Nothing says that inputs may be data: URIs (2026-11-22), so every file is uploaded.
     data_uri_max_bytes = 0
 

@@ -66,6 +66,8 @@ class ReplicateAdapter(PolledAdapter):
     key_env = "REPLICATE_API_TOKEN"
     output_hosts = ("replicate.delivery", "*.replicate.delivery")
     sends_key_with_downloads = True
+    # Deleted about an hour after completion (OpenAPI document of 2026-04-09).
+    outputs_kept_s = 3_600.0
     # "data: URI up to 256 KB" (documentation, 2026-11-22). We read KB as 1,000 bytes and measure the whole URI.
     data_uri_max_bytes = 256_000
     # The list is of all states, by creation. How late it is, nobody says: 2 minutes is our assumption (2026-11-22).

@@ -5,11 +5,13 @@ import signal
 import subprocess
 import threading
 import time
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
 from media_assets_tests.cli.running import CHEAP, call, start
+from media_assets_tests.simulated import FAST, open_market
 
 _LONG = {
     "key": "long",
@@ -110,6 +112,42 @@ def test_a_run_is_seen_from_elsewhere(tmp_path: Path, prompts: Path) -> None:
         "interrupted",
         False,
     )
+
+
+def test_a_signal_says_what_still_runs_and_calls_back_what_is_queued(tmp_path: Path) -> None:
+    """Money is at work elsewhere: what it may cost, how long it is kept, and that the next run has it free."""
+    home, file = tmp_path / "home", tmp_path / "prompts.jsonl"
+    routes = {"runs": "replicate:sdxl", "queued": "fal:flux-schnell"}
+    rows = [{"key": key, "prompt": key, "routes": {"image": [model]}} for key, model in routes.items()]
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    faults = [{"provider": "replicate", "fault": "run_stuck"}, {"provider": "fal", "fault": "queue_stuck"}]
+    with open_market(home, faults=faults) as market:
+        settings = {**FAST, "MEDIA_ASSETS_CANCEL_GRACE_S": "3", **market.simulator.environment()}
+        process = start("generate", file, "--json", cwd=None, MEDIA_ASSETS_HOME=home, **settings)
+        deadline = time.monotonic() + 60
+        while len(market.accepted()) < 2 and time.monotonic() < deadline:
+            time.sleep(0.1)
+
+        process.send_signal(signal.SIGINT)
+        time.sleep(0.5)
+        process.send_signal(signal.SIGINT)
+        ended, out, err = _end(process)
+        states = {one["provider"]: (one["state"], one["id"]) for one in market.accepted()}
+
+    (_, running_id), (fal_state, _) = states["replicate"], states["fal"]
+    assert ended == 130
+    assert fal_state == "canceled"
+    assert "queued: image: called back, free, because the run was stopped" in err
+    assert f"runs: image: prediction {running_id} of replicate:sdxl is still open at replicate" in err
+    for said in ("it costs at most 0.084 USD", "is kept there for 1 h once", "`media-assets janitor`", "that is free"):
+        assert said in err
+    assert err.index("stopping: what waits") < err.index("still stopping")
+    runs, queued = map(json.loads, out.splitlines())
+    assert "open" not in queued
+    (left,) = runs["open"]
+    assert (left["step"], left["prediction_id"], left["kept_s"]) == ("image", running_id, 3600)
+    assert left["at_most_usd"] == "0.084"
+    assert datetime.fromisoformat(left["kept_until"]) > datetime.now(UTC)
 
 
 @pytest.mark.parametrize("after_s", [0.4, 0.8])
