@@ -4,6 +4,9 @@ What a person sees and clicks goes through a webserver, in ``test_media_webserve
 start there, so what does not depend on it is here.
 """
 
+import signal
+import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -136,6 +139,34 @@ def test_lost_artifact_is_made_again_alone(stage: Stage) -> None:
         "merged": True,
     }
     assert second["merged"]["sha256"] == first["merged"]["sha256"]
+
+
+def test_an_interrupted_run_logs_what_was_called_back_and_what_still_runs(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """P8 in the UI: who terminates a run sees in its log what became of the money that was at work."""
+    routes = {"image": ["replicate:sdxl"], "audio": ["fal:kokoro"]}
+    stage.add("stopped", script="Look up.", size_px=(1024, 576), routes=routes)
+    faults = [{"provider": "replicate", "fault": "run_stuck"}, {"provider": "fal", "fault": "queue_stuck"}]
+    with open_market(stage.home, faults=faults) as market:
+        for name, value in {**market.simulator.environment(), **FAST}.items():
+            monkeypatch.setenv(name, value)
+        main = threading.main_thread().ident or 0
+
+        def interrupt() -> None:
+            while len(market.accepted()) < 2:
+                time.sleep(0.1)
+            signal.pthread_kill(main, signal.SIGINT)
+
+        threading.Thread(target=interrupt, daemon=True).start()
+        run = stage.materialize(FOUR, "stopped", succeeds=False)
+        states = {one["provider"]: one["state"] for one in market.accepted()}
+
+    told = stage.events(run)
+    assert states["fal"] == "canceled"
+    assert "called back, free, because the run was stopped" in told
+    assert "is still open at replicate" in told
+    assert "is kept there for 1 h" in told
 
 
 def test_unknown_partition_fails_with_what_to_do(stage: Stage) -> None:
