@@ -187,7 +187,7 @@ class Rescue:
             return [Seen(provider=provider, listed=one, claimed=False) for one in items]
         purchases, adapter = self._ledger.purchases, self._transport.adapter(provider)
         taken = purchases.ids_taken(provider, {name for one in items for name in _names(one)})
-        unclear = [row for row in purchases.unfinished() if row.provider == provider and self._is_unclear(row)]
+        unclear = [row for row in purchases.unfinished() if row.provider == provider and _is_unclear(row, self._ledger)]
         found = []
         for one in items:
             claimed = not taken.isdisjoint(_names(one))
@@ -196,21 +196,12 @@ class Rescue:
             found.append(Seen(provider=provider, listed=one, claimed=claimed, fits=fits, adopt_id=known_by))
         return found
 
-    def _is_unclear(self, row: PurchaseRow) -> bool:
-        died = row.state is PurchaseState.SUBMITTING and not self._owner_lives(row)
-        return died or row.state is PurchaseState.UNKNOWN
-
-    def _owner_lives(self, row: PurchaseRow) -> bool:
-        return self._ledger is not None and self._ledger.owner.is_alive(row.owner)
-
     def _adopted_by(self, row: PurchaseRow, listed: Listed) -> str:
         """Return the id by which a purchase that adopts a prediction asks for it as the list says."""
         adapter, urls = self._transport.adapter(row.provider), dict(listed.prediction.urls)
-        for name in _names(listed):
-            known = adapter.known(row.request(), name)
-            if known is not None and dict(known.urls) == urls:
-                return name
-        return listed.prediction.id
+        known = {name: adapter.known(row.request(), name) for name in _names(listed)}
+        own = (name for name, one in known.items() if one is not None and dict(one.urls) == urls)
+        return next(own, listed.prediction.id)
 
     @contextlib.contextmanager
     def at_work(self) -> Iterator[None]:
@@ -300,6 +291,12 @@ def _known(caught: Exception) -> MediaAssetsError:
     return DefectError.of(caught)
 
 
+def _is_unclear(row: PurchaseRow, ledger: Ledger) -> bool:
+    """Whether nobody knows what a purchase became, and nobody is finding it out."""
+    may_be_sent = row.state in {PurchaseState.SUBMITTING, PurchaseState.UNKNOWN}
+    return may_be_sent and not ledger.owner.is_alive(row.owner)
+
+
 def _names(listed: Listed) -> tuple[str, ...]:
     return (listed.prediction.id, *listed.other_ids)
 
@@ -308,10 +305,7 @@ def _with_outputs(prediction: Prediction, provider: str) -> Prediction:
     """Return a prediction that says where its outputs are, or raise why it does not."""
     if prediction.failure is not None:
         raise prediction.failure
-    if not prediction.state.is_final:
-        message = f"{provider} does not show it just now; its list does. Run again."
-        raise UnexpectedResponseError(message, provider=provider, prediction_id=prediction.id)
     if not prediction.outputs:
-        message = f"prediction {prediction.id} succeeded without a file"
-        raise PredictionFailedError(message, provider=provider, prediction_id=prediction.id)
+        message = f"{provider} shows no file of it just now, though its list says that it has succeeded. Run again."
+        raise UnexpectedResponseError(message, provider=provider, prediction_id=prediction.id)
     return prediction

@@ -62,6 +62,7 @@ def test_what_is_open_is_cleared_and_told(one: Home) -> None:
     assert one.market.posts() == posts
     again = one("janitor")
     assert (again.code, again.out, "nothing is open" in again.err) == (0, "", True)
+    assert "nothing is open" in one("janitor", "--dry-run").err
 
 
 def test_what_is_waited_for_is_said(one: Home) -> None:

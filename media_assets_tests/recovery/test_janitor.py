@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import pytest
 
 from media_assets.catalog import Catalog, Recovery, load_catalog
-from media_assets.errors import UnknownOutcomeError
+from media_assets.errors import DefectError, UnknownOutcomeError
 from media_assets.ledger import open_ledger
 from media_assets.ledger.budgets import Cap
 from media_assets.ledger.claims import Claim
@@ -17,10 +18,11 @@ from media_assets.ledger.rows import PurchaseState
 from media_assets.prompt import Prompt, Step
 from media_assets.recall import OnCancel
 from media_assets.recovery.janitor import Cleared, Janitor, Outcome, intention
-from media_assets.studio import MakeOptions, Studio
+from media_assets.studio import MakeOptions, Studio, open_studio
 from media_assets_tests.canceling import until
 from media_assets_tests.children import Child, run_children
 from media_assets_tests.conformance.our_requests import drafted
+from media_assets_tests.empty_ledger import home_with_ledger
 from media_assets_tests.making import OWN, SHOP_REQUEST, Shop, leftovers, purchases, reserved_micro_usd, studio_on
 from media_assets_tests.market_child import BUY, CLEAN
 from media_assets_tests.providers.buying import buy
@@ -71,7 +73,7 @@ def market(tmp_path: Path) -> Iterator[Market]:
 @pytest.fixture(scope="module")
 def swept(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Market, dict[tuple[str, str], Cleared], int]]:
     """Return a home where many runs died, what the janitor made of it, and how often it submitted."""
-    with open_market(tmp_path_factory.mktemp("market") / "home") as market:
+    with open_market(home_with_ledger(tmp_path_factory.mktemp("market") / "home")) as market:
         chains = [
             [child(market, BUY, point, model=model, take=take)] for take, (model, point) in enumerate(_KILLED, start=1)
         ]
@@ -129,6 +131,75 @@ def test_what_was_only_reserved_is_given_back(market: Market) -> None:
 
     assert (one.was, one.row.state, one.outcome) == (PurchaseState.RESERVED, PurchaseState.CANCELED, Outcome.RELEASED)
     assert reserved_micro_usd(market.home) == 0
+
+
+def test_a_retry_that_was_not_sent_has_failed_as_it_had(market: Market) -> None:
+    """A person asked for it again, and the run died before it was."""
+    market.set_faults({"call": "submit", "fault": "run_failed"})
+    with market.studio() as studio:
+        asyncio.run(studio.attempt(_picture(), wanted={Step.IMAGE}))
+        (row,) = studio.ledger.purchases.search()
+        claim = studio.ledger.purchases.claim(
+            row.request(),
+            recovery=row.recovery,
+            prompt_key="paid",
+            plan_id="died",
+            estimate_micro_usd=0,
+            retry_failed=True,
+        )
+        assert isinstance(claim, Claim)
+        before = row.state
+
+    (one,) = clean(market)
+
+    assert (one.was, one.outcome, one.row.state) == (PurchaseState.RESERVED, Outcome.RELEASED, before)
+
+
+def test_our_own_defect_with_one_purchase_ends_no_other(home: Path) -> None:
+    """As with a provider that this version has no adapter for."""
+    with open_ledger(home) as ledger:
+        shop = Shop(home, ledger)
+        claim = ledger.purchases.claim(
+            SHOP_REQUEST, recovery=Recovery.NONE, prompt_key="a", plan_id=shop.plan("0.5"), estimate_micro_usd=500_000
+        )
+        assert isinstance(claim, Claim)
+        ledger.purchases.write_intent(claim)
+    cleared: list[Cleared] = []
+    with open_studio(home) as studio:
+        asyncio.run(Janitor(studio).clear(studio.ledger.purchases.unfinished(), cleared.append))
+
+    (one,) = cleared
+
+    assert isinstance(one.error, DefectError)
+    assert (one.outcome, one.row.state) == (Outcome.OPEN, PurchaseState.SUBMITTING)
+
+
+def test_what_would_be_done_is_told_of_every_state(market: Market) -> None:
+    _leave_open(market, "queue_stuck")
+    with open_ledger(market.home) as ledger:
+        (row,) = ledger.purchases.unfinished()
+        told = [
+            intention(replace(row, **changes), ledger)
+            for changes in (
+                {},
+                {"cancel_requested_at": "2026-11-30"},
+                {"state": PurchaseState.RESERVED},
+                {"recovery": Recovery.FREE},
+                {"prediction_id": None},
+                {"prediction_id": None, "recovery": Recovery.NONE},
+                {"owner": ledger.owner.id},
+            )
+        ]
+
+    assert told == [
+        f"ask replicate for prediction {row.prediction_id}, and keep what it made",
+        f"call prediction {row.prediction_id} back if it is free, else keep what it makes",
+        "release it",
+        "release it",
+        "look for it in replicate's list",
+        "hold it, unless its reply is here: replicate keeps no list",
+        "leave it to the run that works on it",
+    ]
 
 
 def test_what_costs_nothing_is_not_made_again_by_the_janitor(home: Path) -> None:
@@ -272,6 +343,31 @@ def _want_back(market: Market) -> None:
         )
         assert isinstance(claim, Claim)
         assert ledger.purchases.request_cancel(claim, plan_id="gone")
+
+
+@pytest.mark.parametrize(
+    ("pinned", "outcome"), [("this", Outcome.FAILED), ("another", Outcome.FINISHED), ("none", Outcome.FINISHED)]
+)
+def test_of_a_model_without_a_choice_of_size_the_prompt_says_which_is_needed(
+    market: Market, pinned: str, outcome: Outcome
+) -> None:
+    """What the model makes is a square; the prompt wants it wide. Without the prompt nobody knows."""
+    spec = load_catalog().get("replicate:sdxl")
+    roles = {role: name for role, name in spec.roles.items() if role not in {"width", "height"}}
+    square = spec.model_copy(update={"roles": roles, "sizes": None})
+    market.set_faults({"call": "download", "fault": "noexec_500"})
+    if pinned == "none":
+        buy(market, square.model_copy(update={"download_deadline_s": 0.2}), take=0)
+    else:
+        with market.studio(models=[square]) as studio:
+            asyncio.run(studio.attempt(_picture(), wanted={Step.IMAGE}))
+            prompt = _picture() if pinned == "this" else _picture(prompt="another")
+            studio.ledger.prompts.pin([prompt], source="test")
+    market.set_faults()
+
+    (one,) = clean(market, models=Catalog([*load_catalog(), square]))
+
+    assert one.outcome is outcome, one.why
 
 
 def test_what_a_stopped_run_wanted_called_back_is_while_that_is_free(market: Market) -> None:

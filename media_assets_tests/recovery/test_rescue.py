@@ -11,19 +11,23 @@ import httpx
 import pytest
 
 from media_assets.artifact import sha256_of
-from media_assets.catalog import Catalog, load_catalog
+from media_assets.catalog import Catalog, Recovery, load_catalog
 from media_assets.errors import (
     ConfigurationError,
+    DefectError,
     KeyRejectedError,
     OutputLostError,
     StorageError,
     UnexpectedResponseError,
 )
+from media_assets.ledger import Ledger, open_ledger
+from media_assets.ledger.claims import Claim
 from media_assets.providers.outputs import every_output_of
 from media_assets.providers.transport import TransportOptions, open_transport
 from media_assets.recovery.rescue import Looked, Rescue, Rescued, providers_to_ask
 from media_assets.recovery.shelf import Record, Shelf
-from media_assets_tests.recovery.strangers import submit
+from media_assets_tests.conformance.our_requests import drafted
+from media_assets_tests.recovery.strangers import SDXL, submit
 from media_assets_tests.simulated import Market, open_market
 
 PROVIDERS = ("elevenlabs", "fal", "replicate")
@@ -56,12 +60,14 @@ class Round:
         catalog: Catalog | None = None,
         endpoints: Sequence[str] = (),
         since: timedelta = timedelta(hours=1),
+        ledger: Ledger | None = None,
+        at_once: int = 4,
         **options: Any,
     ) -> Looked:
         keys = market.settings.keys()
         given = TransportOptions(**{"keys": keys, "backoff_first_s": 0.02, "list_budget_s": 0.1, **options})
         transport = open_transport(market.settings.endpoints(), given, outputs_in=every_output_of)
-        rescue = Rescue(transport, catalog or load_catalog(), folder_of(market), ledger=None)
+        rescue = Rescue(transport, catalog or load_catalog(), folder_of(market), ledger=ledger, at_once=at_once)
         now = datetime.now(UTC)
         try:
             looked = await rescue.look(provider, since=now - since, until=now, endpoints=endpoints)
@@ -144,6 +150,7 @@ def _downloads(market: Market) -> int:
         ({"call": "poll", "fault": "data_removed"}, "its output was deleted", OutputLostError, False),
         ({"call": "download", "fault": "expired"}, "its address has expired", OutputLostError, False),
         ({"call": "download", "fault": "html"}, "a web page", UnexpectedResponseError, True),
+        ({"call": "poll", "fault": "404_after_create"}, "shows no file of it just now", UnexpectedResponseError, True),
         ({"call": "download", "fault": "redirect_private"}, "not followed", UnexpectedResponseError, True),
     ],
 )
@@ -234,6 +241,37 @@ def test_a_key_that_is_refused_is_the_lists_trouble(market: Market, http: httpx.
     assert isinstance(looked.error, KeyRejectedError)
 
 
+def test_our_own_defect_with_one_list_is_told_and_ends_nothing(market: Market) -> None:
+    """As when it is asked between times that nobody can compare."""
+    transport = open_transport(market.settings.endpoints(), TransportOptions(keys=market.settings.keys()))
+    rescue = Rescue(transport, load_catalog(), folder_of(market), ledger=None)
+    naive = datetime(2026, 11, 30)  # noqa: DTZ001 - that is the point
+
+    looked = asyncio.run(rescue.look("replicate", since=naive, until=naive))
+
+    assert isinstance(looked.error, DefectError)
+
+
+def test_what_a_dead_run_may_have_submitted_is_named_too(market: Market, http: httpx.Client) -> None:
+    """It died between its intent and the reply; nobody has called it unknown yet."""
+    request = drafted(load_catalog().get("replicate:sdxl")).request
+    with open_ledger(market.home) as ledger:
+        claim = ledger.purchases.claim(
+            request, recovery=Recovery.LISTED, prompt_key="a", plan_id="a", estimate_micro_usd=0
+        )
+        assert isinstance(claim, Claim)
+        ledger.purchases.write_intent(claim)
+    key = {"Authorization": "Bearer r8_simulated"}
+    body = {"version": SDXL, "input": dict(request.params)}
+    http.post(f"{market.simulator.url}/replicate/v1/predictions", headers=key, json=body).raise_for_status()
+
+    with open_ledger(market.home) as ledger:
+        (one,) = Round(market, "replicate", ledger=ledger).looked.seen
+
+    assert [row.request_key for row in one.fits] == [request.key]
+    assert one.adopt_id == one.listed.prediction.id
+
+
 def test_how_far_to_look_back_is_the_providers_to_heed(market: Market, http: httpx.Client) -> None:
     finished(market, http, "replicate")
 
@@ -247,7 +285,7 @@ def test_what_expires_first_is_pulled_first(market: Market, http: httpx.Client) 
     for _ in range(3):
         finished(market, http, "replicate")
 
-    round_ = Round(market, "replicate")
+    round_ = Round(market, "replicate", at_once=1)
 
     listed = [one.listed.created_at for one in round_.looked.seen]
     assert [one.seen.listed.created_at for one in round_.ended] == listed[::-1] == sorted(map(_known, listed))
