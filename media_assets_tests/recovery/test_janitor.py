@@ -1,7 +1,7 @@
 """The janitor: what killed runs left behind is brought to its end, and nothing is submitted."""
 
 import asyncio
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from media_assets.catalog import Catalog, Recovery, load_catalog
-from media_assets.errors import DefectError, UnknownOutcomeError
+from media_assets.errors import DefectError
 from media_assets.ledger import open_ledger
 from media_assets.ledger.budgets import Cap
 from media_assets.ledger.claims import Claim
@@ -20,99 +20,17 @@ from media_assets.recall import OnCancel
 from media_assets.recovery.janitor import Cleared, Janitor, Outcome, intention
 from media_assets.studio import MakeOptions, Studio, open_studio
 from media_assets_tests.canceling import until
-from media_assets_tests.children import Child, run_children
 from media_assets_tests.conformance.our_requests import drafted
-from media_assets_tests.empty_ledger import home_with_ledger
-from media_assets_tests.making import OWN, SHOP_REQUEST, Shop, leftovers, purchases, reserved_micro_usd, studio_on
-from media_assets_tests.market_child import BUY, CLEAN
+from media_assets_tests.making import OWN, SHOP_REQUEST, Shop, purchases, reserved_micro_usd, studio_on
 from media_assets_tests.providers.buying import buy
+from media_assets_tests.recovery.cleaning import clean
 from media_assets_tests.simulated import Market, open_market, paid_prompt
-
-_SLOW = {"MEDIA_ASSETS_POST_DEADLINE_S": "1"}
-"""Silence of a list is a proof after this; the product's minute is too long for a test."""
-
-_KILLED: Mapping[tuple[str, str], Outcome] = {
-    ("replicate:sdxl", "intent.after"): Outcome.RELEASED,
-    ("replicate:sdxl", "post.after_body_sent"): Outcome.FINISHED,
-    ("replicate:sdxl", "id_save.after"): Outcome.FINISHED,
-    ("replicate:sdxl", "done.after"): Outcome.FINISHED,
-    ("replicate:sdxl", "dl.mid"): Outcome.FINISHED,
-    ("fal:flux-schnell", "post.first_byte"): Outcome.FINISHED,
-    ("fal:flux-schnell", "spool.after_fsync"): Outcome.FINISHED,
-    ("openai:gpt-image-2", "post.after_body_sent"): Outcome.HELD,
-    ("openai:gpt-image-2", "spool.after_fsync"): Outcome.FINISHED,
-    ("elevenlabs:flash-v2.5", "id_save.after"): Outcome.FINISHED,
-    ("elevenlabs:flash-v2.5", "spool.after_fsync"): Outcome.FINISHED,
-}
-"""Where a run died, and what the janitor makes of what it left."""
-
-
-def child(market: Market, call: str, point: str = "", **arguments: Any) -> Child:
-    environment = {**market.simulator.environment(), **_SLOW}
-    given = {"home": str(market.home), "environment": environment, **arguments}
-    return Child(call, given, {"MEDIA_ASSETS_CRASH_AT": point})
-
-
-def clean(market: Market, *, models: Catalog | None = None, waits: bool = True, **settings: Any) -> list[Cleared]:
-    """Let a janitor loose, as the command does."""
-    cleared: list[Cleared] = []
-    with open_ledger(market.home) as ledger:
-        rows = ledger.purchases.unfinished()
-    with market.studio(**{"post_deadline_s": 1.0, **settings}) as studio:
-        studio.planner.catalog = models or studio.planner.catalog
-        asyncio.run(Janitor(studio, waits=waits).clear(rows, cleared.append))
-    return cleared
 
 
 @pytest.fixture
 def market(tmp_path: Path) -> Iterator[Market]:
     with open_market(tmp_path / "home") as market:
         yield market
-
-
-@pytest.fixture(scope="module")
-def swept(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Market, dict[tuple[str, str], Cleared], int]]:
-    """Return a home where many runs died, what the janitor made of it, and how often it submitted."""
-    with open_market(home_with_ledger(tmp_path_factory.mktemp("market") / "home")) as market:
-        chains = [
-            [child(market, BUY, point, model=model, take=take)] for take, (model, point) in enumerate(_KILLED, start=1)
-        ]
-        assert all(ended.was_killed for (ended,) in run_children(chains, at_once=4))
-        posts = market.posts()
-        cleared = {one.row.take: one for one in clean(market)}
-        yield market, {case: cleared[take] for take, case in enumerate(_KILLED, start=1)}, market.posts() - posts
-
-
-@pytest.mark.parametrize("case", _KILLED, ids="-".join)
-def test_what_a_killed_run_left_is_brought_to_its_end(
-    swept: tuple[Market, dict[tuple[str, str], Cleared], int], case: tuple[str, str]
-) -> None:
-    """Paid for, it is fetched; never arrived, its money is free; undecidable, it is held with its reason."""
-    _, cleared, _ = swept
-    one = cleared[case]
-
-    assert one.outcome is _KILLED[case], one.why
-    assert (one.row.artifact is not None) == (one.outcome is Outcome.FINISHED)
-    assert (one.why == "") == (one.outcome is Outcome.FINISHED)
-
-
-def test_the_janitor_spends_nothing_and_the_books_balance(
-    swept: tuple[Market, dict[tuple[str, str], Cleared], int],
-) -> None:
-    """What it fetched was paid for by the runs that died; what nobody can know keeps its money."""
-    market, cleared, posts = swept
-    held = next(one.row for one in cleared.values() if one.outcome is Outcome.HELD)
-    cost = sum(one.row.cost_micro_usd or 0 for one in cleared.values())
-    unknown = next(
-        Decimal(line["usd"])
-        for line in market.ask("/_sim/bill")["lines"]
-        if line["model"] == held.request().version and line["usd"]
-    )
-
-    assert posts == 0
-    assert Decimal(cost) / 1_000_000 == market.bill_usd() - unknown
-    assert reserved_micro_usd(market.home) == held.estimate_micro_usd
-    assert leftovers(market.home) == []
 
 
 def test_what_was_only_reserved_is_given_back(market: Market) -> None:
@@ -219,23 +137,6 @@ def test_what_costs_nothing_is_not_made_again_by_the_janitor(home: Path) -> None
 
     assert (one.was, one.outcome) == (PurchaseState.SUBMITTING, Outcome.RELEASED)
     assert (one.row.state, one.row.artifact) == (PurchaseState.CANCELED, None)
-
-
-def test_janitors_and_reruns_at_the_same_time_buy_once(market: Market) -> None:
-    """Whoever has the claim works on it; the others wait, or leave it alone."""
-    market.set_faults({"call": "submit", "fault": "exec_and_drop", "times": 1})
-    spec = load_catalog().get("replicate:sdxl")
-    assert isinstance(buy(market, spec, take=0, settle_lag_s=60.0).error, UnknownOutcomeError)
-    rerun = child(market, BUY, model=spec.id)
-    chains = [[child(market, CLEAN)], [rerun], [child(market, CLEAN)]]
-
-    ended = run_children(chains, at_once=len(chains))
-
-    assert [one.exit_code for (one,) in ended] == [0, 0, 0]
-    assert (market.posts(), len(market.accepted())) == (1, 1)
-    row = purchases(market.home)[Step.IMAGE]
-    assert row.state is PurchaseState.SUCCEEDED
-    assert Decimal(row.cost_micro_usd or 0) / 1_000_000 == market.bill_usd()
 
 
 def test_what_a_living_run_works_on_is_left_alone(market: Market) -> None:
