@@ -91,6 +91,13 @@ async def _make_all(studio: Studio, prompts: list[Prompt]) -> list[Film]:
     return films
 
 
+def ledger() -> None:
+    """Count the statements and commits of a purchase by transition, with their CPU, and purchases a second."""
+    from benchmarks.ledger import main as measure  # noqa: PLC0415 - imports what the tests share
+
+    measure()
+
+
 def submissions(*options: str) -> int:
     """Count the submissions that one call sends when its reply goes wrong [--markdown]."""
     from benchmarks.submissions import main as count  # noqa: PLC0415 - imports four vendors' packages
@@ -98,7 +105,7 @@ def submissions(*options: str) -> int:
     return count(list(options))
 
 
-BENCHMARKS = {"film": film, "cached": cached, "start": start}
+BENCHMARKS = {"film": film, "cached": cached, "start": start, "ledger": ledger}
 
 
 def main(names: list[str]) -> int:

@@ -107,7 +107,8 @@ class Finishing:
         """
 
         async def changed(prediction: Prediction) -> None:
-            await in_thread(self._ledger.purchases.write_remote, claim, prediction)
+            if not is_done(prediction):  # else it is written with what it cost, right after this
+                await in_thread(self._ledger.purchases.write_remote, claim, prediction)
 
         async def before_cancel() -> bool:
             return await in_thread(self._ledger.purchases.request_cancel, claim, plan_id=order.plan_id)

@@ -45,7 +45,11 @@ class Server:
 
     def start(self) -> None:
         """Start it, and wait until it answers."""
-        options = f"-c listen_addresses=127.0.0.1 -c unix_socket_directories= -c fsync=off -p {self.port}"
+        # Races have five connections for each of 32 processes.
+        options = (
+            f"-p {self.port} -c listen_addresses=127.0.0.1 -c unix_socket_directories= -c fsync=off"
+            " -c max_connections=250"
+        )
         _pg(
             self.programs / "pg_ctl",
             "-w",

@@ -30,12 +30,14 @@ from media_assets.errors import (
     UnknownOutcomeError,
 )
 from media_assets.ledger import Ledger, open_ledger
+from media_assets.ledger.budgets import Cap
 from media_assets.ledger.ownership import OwnershipOptions
 from media_assets.ledger.rows import PurchaseRow
 from media_assets.orders import Order, Purchased
 from media_assets.prediction import Output, Prediction, State
 from media_assets.providers.base import Adapter, Asked, Deadlines, HttpCall, HttpReply
 from media_assets.providers.transport import Transport, TransportOptions
+from media_assets.providers.transport.options import DEFAULT_LIMITS
 from media_assets.purchase import Purchasing
 from media_assets.request import GenerationRequest
 from media_assets.simulator.media import speech
@@ -251,6 +253,22 @@ def open_web_shop(
         adapter.base = server.url
         with contextlib.closing(Transport({"testing": adapter}, options)) as transport:
             yield WebShop(Shop(home, ledger), service, adapter, transport, model)
+
+
+@contextlib.contextmanager
+def open_queue_shop(home: Path) -> Iterator[WebShop]:
+    """Open a shop whose provider has a queue and limits, and answers each second question with the end.
+
+    It buys under the caps that hold without configuration, on a prompt and on a day, as wide as they need to be.
+    """
+
+    def status(nth: int, name: str) -> Answer:
+        return 200, {"id": name, "state": ("running", "succeeded")[nth % 2]}
+
+    options = replace(FAST, limits={"testing": DEFAULT_LIMITS["replicate"]})
+    with open_web_shop(home, Service(status=status), options=options) as shop:
+        shop.shop.caps = [Cap(scope, 10**12, "cap") for scope in ("prompt:cheap", f"day:{TODAY}")]
+        yield shop
 
 
 KINDS = ("polled", "answers once")

@@ -59,18 +59,22 @@ def block(connection: sa.Connection, provider: str, seconds: float) -> None:
     row = _rate(connection, provider, now, tokens=0.0)
     until = _written(now + timedelta(seconds=seconds))
     if row.blocked_until is None or row.blocked_until < until:
-        connection.execute(_of(provider).values(blocked_until=until))
+        connection.execute(_SET_RATE, {"of_provider": provider, "blocked_until": until})
+
+
+_ELSE_OPEN = sa.select(purchase.c.owner, purchase.c.updated_at).where(
+    purchase.c.provider == sa.bindparam("of_provider"),
+    purchase.c.state.in_([PurchaseState.SUBMITTING, PurchaseState.SUBMITTED]),
+    purchase.c.request_key != sa.bindparam("key"),
+    sa.or_(purchase.c.progress.is_(None), purchase.c.progress < 1),  # else it has ended there
+)
+_OF_PROVIDER = (rate.c.provider == sa.bindparam("of_provider")) & (rate.c.account == "")
+_RATE = sa.select(rate).where(_OF_PROVIDER)
+_SET_RATE = sa.update(rate).where(_OF_PROVIDER)
 
 
 def _open(connection: sa.Connection, owner: Owner, provider: str, request_key: str) -> int:
-    rows = connection.execute(
-        sa.select(purchase.c.owner, purchase.c.updated_at).where(
-            purchase.c.provider == provider,
-            purchase.c.state.in_([PurchaseState.SUBMITTING, PurchaseState.SUBMITTED]),
-            purchase.c.request_key != request_key,
-            sa.or_(purchase.c.progress.is_(None), purchase.c.progress < 1),  # else it has ended there
-        )
-    ).all()
+    rows = connection.execute(_ELSE_OPEN, {"of_provider": provider, "key": request_key}).all()
     recent = _written(moment(connection) - timedelta(seconds=_ABANDONED_S))
     return sum(row.updated_at >= recent or row.owner == owner.id or owner.is_alive(row.owner) for row in rows)
 
@@ -87,23 +91,19 @@ def _take_token(connection: sa.Connection, provider: str, per_minute: int | None
     tokens = min(row.tokens + passed_s * a_second, float(per_minute))
     if tokens < 1:
         return Wait((1 - tokens) / a_second)
-    connection.execute(_of(provider).values(tokens=tokens - 1, refilled_at=_written(now)))
+    connection.execute(_SET_RATE, {"of_provider": provider, "tokens": tokens - 1, "refilled_at": _written(now)})
     return None
 
 
 def _rate(connection: sa.Connection, provider: str, now: datetime, *, tokens: float) -> sa.Row[tuple[object, ...]]:
-    found = sa.select(rate).where(rate.c.provider == provider, rate.c.account == "")
-    row = connection.execute(found).one_or_none()
+    mine = {"of_provider": provider}
+    row = connection.execute(_RATE, mine).one_or_none()
     if row is None:
         connection.execute(
             sa.insert(rate).values(provider=provider, account="", tokens=tokens, refilled_at=_written(now))
         )
-        row = connection.execute(found).one()
+        row = connection.execute(_RATE, mine).one()
     return row
-
-
-def _of(provider: str) -> sa.Update:
-    return sa.update(rate).where(rate.c.provider == provider, rate.c.account == "")
 
 
 def _written(moment: datetime) -> str:

@@ -152,17 +152,21 @@ def reserve(connection: sa.Connection, *, plan_id: str, need: Need, caps: Collec
         own = {"plan_id": plan_id, "scope": cap.scope}
         rows += [own | {"step": str(step), "amount_micro_usd": amount} for step, amount in under.items()]
     if rows:
-        connection.execute(sa.insert(reservation), rows)
+        connection.execute(_RESERVE, rows)
+
+
+_TOTAL = sa.bindparam("total", type_=sa.BigInteger)
+_OF_SCOPE = sa.update(budget).where(budget.c.scope == sa.bindparam("its_scope"))
+_HOLD = _OF_SCOPE.where(
+    budget.c.spent_micro_usd + budget.c.reserved_micro_usd + _TOTAL <= sa.bindparam("cap", type_=sa.BigInteger),
+    ~budget.c.overrun,
+).values(cap_micro_usd=sa.bindparam("cap"), reserved_micro_usd=budget.c.reserved_micro_usd + _TOTAL)
+_RESERVE = sa.insert(reservation)
 
 
 def _hold(connection: sa.Connection, cap: Cap, total: int) -> bool:
     """Add to what is reserved under a cap, unless that would pass it or it is overrun."""
-    within = budget.c.spent_micro_usd + budget.c.reserved_micro_usd + total <= cap.micro_usd
-    changed = connection.execute(
-        sa.update(budget)
-        .where(budget.c.scope == cap.scope, within, ~budget.c.overrun)
-        .values(cap_micro_usd=cap.micro_usd, reserved_micro_usd=budget.c.reserved_micro_usd + total)
-    )
+    changed = connection.execute(_HOLD, {"its_scope": cap.scope, "cap": cap.micro_usd, "total": total})
     if changed.rowcount == 1:
         return True
     known = connection.execute(sa.select(budget.c.scope).where(budget.c.scope == cap.scope)).first()
@@ -198,6 +202,13 @@ def shortfalls(connection: sa.Connection, need: Need, caps: Collection[Cap]) -> 
     return found
 
 
+_UNCLAIMED = (reservation.c.plan_id == sa.bindparam("plan")) & reservation.c.request_key.is_(None)
+_OF_STEP = reservation.c.step == sa.bindparam("its_step")
+_OWN = reservation.c.request_key == sa.bindparam("own_key")
+_MINE_OR_OWN = sa.select(reservation).where(sa.or_(_UNCLAIMED & _OF_STEP, _OWN))
+_TAKE_OVER = sa.update(reservation).where(_UNCLAIMED, _OF_STEP)
+
+
 def take_over(
     connection: sa.Connection,
     plan_id: str,
@@ -221,9 +232,8 @@ def take_over(
     Raises:
         NotReservedError: The plan is open, and has not reserved as much as the purchase may cost.
     """
-    mine = _unclaimed(plan_id) & (reservation.c.step == str(request.step))
-    own = reservation.c.request_key == request.key
-    rows = connection.execute(sa.select(reservation).where(sa.or_(mine, own))).all()
+    mine = {"plan": plan_id, "its_step": str(request.step)}
+    rows = connection.execute(_MINE_OR_OWN, {**mine, "own_key": request.key}).all()
     held = [row for row in rows if row.request_key is not None]
     planned = [row for row in rows if row.request_key is None]
     was_sent = found not in {None, PurchaseState.RESERVED}
@@ -233,8 +243,8 @@ def take_over(
         _give_back(connection, held)
         held = planned
         # From here on it is the purchase's, so that the plan can reserve for another model of the same step.
-        values = {"request_key": request.key, "plan_id": request.key[:_PLAN_ID_LENGTH]}
-        connection.execute(sa.update(reservation).where(mine).values(values))
+        taken = {"request_key": request.key, "plan_id": request.key[:_PLAN_ID_LENGTH]}
+        connection.execute(_TAKE_OVER, {**mine, **taken})
     least = min((row.amount_micro_usd for row in held), default=0)
     if not was_sent and least < worst_micro_usd and _is_open(connection, plan_id):
         needed = from_micro_usd(worst_micro_usd)
@@ -246,48 +256,52 @@ def _is_open(connection: sa.Connection, plan_id: str) -> bool:
     return connection.execute(sa.select(plan.c.id).where(plan.c.id == plan_id)).first() is not None
 
 
+_SPEND = _OF_SCOPE.values(
+    reserved_micro_usd=budget.c.reserved_micro_usd - sa.bindparam("amount", type_=sa.BigInteger),
+    spent_micro_usd=budget.c.spent_micro_usd + sa.bindparam("cost", type_=sa.BigInteger),
+)
+_HELD = sa.select(reservation).where(_OWN)
+_DROP_HELD = sa.delete(reservation).where(_OWN)
+
+
 def settle(connection: sa.Connection, *, request_key: str, cost_micro_usd: int) -> None:
     """Turn a purchase's reservations into what it cost, in full.
 
     A cost above what was reserved is an overrun of each of its scopes: they take no new reservation until a person
     has looked at it.
     """
-    own = reservation.c.request_key == request_key
-    for row in connection.execute(sa.select(reservation).where(own)).all():
+    own = {"own_key": request_key}
+    held = connection.execute(_HELD, own).all()
+    for row in held:
         too_much = cost_micro_usd - row.amount_micro_usd
-        values = {
-            "reserved_micro_usd": budget.c.reserved_micro_usd - row.amount_micro_usd,
-            "spent_micro_usd": budget.c.spent_micro_usd + cost_micro_usd,
-        }
+        spend = _SPEND
         if too_much > 0:
             total = sa.func.coalesce(budget.c.overrun_micro_usd, 0) + too_much
-            values |= {"overrun": sa.true(), "overrun_by": request_key, "overrun_micro_usd": total}
+            spend = _SPEND.values(overrun=sa.true(), overrun_by=request_key, overrun_micro_usd=total)
             billed, reserved = from_micro_usd(cost_micro_usd), from_micro_usd(row.amount_micro_usd)
             message = "%s is overrun: %s USD were billed for purchase %s, and %s USD reserved"
             _log.warning(message, row.scope, billed, request_key[:12], reserved)
-        connection.execute(sa.update(budget).where(budget.c.scope == row.scope).values(values))
-    connection.execute(sa.delete(reservation).where(own))
+        connection.execute(spend, {"its_scope": row.scope, "amount": row.amount_micro_usd, "cost": cost_micro_usd})
+    if held:
+        connection.execute(_DROP_HELD, own)
+
+
+_PLANNED = sa.select(reservation).where(_UNCLAIMED)
+_GIVE_BACK = _OF_SCOPE.values(
+    reserved_micro_usd=budget.c.reserved_micro_usd - sa.bindparam("amount", type_=sa.BigInteger)
+)
+_DROP = sa.delete(reservation).where(
+    reservation.c.plan_id == sa.bindparam("plan"), _OF_STEP, reservation.c.scope == sa.bindparam("its_scope")
+)
 
 
 def free_plan(connection: sa.Connection, plan_id: str, step: Step | None = None) -> None:
     """Give back what a plan reserved (for one step, or all) and no purchase took over."""
-    mine = _unclaimed(plan_id)
-    _free(connection, mine if step is None else mine & (reservation.c.step == str(step)))
-
-
-def _unclaimed(plan_id: str) -> sa.ColumnElement[bool]:
-    return (reservation.c.plan_id == plan_id) & reservation.c.request_key.is_(None)
-
-
-def _free(connection: sa.Connection, which: sa.ColumnElement[bool]) -> None:
-    _give_back(connection, connection.execute(sa.select(reservation).where(which)).all())
+    planned = _PLANNED if step is None else _PLANNED.where(reservation.c.step == str(step))
+    _give_back(connection, connection.execute(planned, {"plan": plan_id}).all())
 
 
 def _give_back(connection: sa.Connection, rows: Sequence[sa.Row[Any]]) -> None:
     for row in rows:
-        connection.execute(
-            sa.update(budget)
-            .where(budget.c.scope == row.scope)
-            .values(reserved_micro_usd=budget.c.reserved_micro_usd - row.amount_micro_usd)
-        )
-        connection.execute(sa.delete(reservation).filter_by(plan_id=row.plan_id, step=row.step, scope=row.scope))
+        connection.execute(_GIVE_BACK, {"its_scope": row.scope, "amount": row.amount_micro_usd})
+        connection.execute(_DROP, {"plan": row.plan_id, "its_step": row.step, "its_scope": row.scope})

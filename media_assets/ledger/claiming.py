@@ -36,6 +36,12 @@ from media_assets.ledger.schema import purchase
 from media_assets.ledger.takeover import Taken, busy_with
 from media_assets.request import GenerationRequest
 
+CHANGE = sa.update(purchase).where(
+    purchase.c.request_key == sa.bindparam("claimed_key"), purchase.c.fence == sa.bindparam("claimed_fence")
+)
+"""Changes a purchase under a claim; what it sets is given when it is run."""
+_CHANGE = CHANGE.returning(purchase.c.fence)
+
 
 class Claiming(Lookups):
     """The part of the purchase table's writes that is about whose a purchase is."""
@@ -185,13 +191,14 @@ class Claiming(Lookups):
         connection: sa.Connection,
         claim: Claim,
         values: dict[str, Any],
-        returning: sa.ColumnElement[Any] = purchase.c.fence,
+        change: sa.Update = _CHANGE,
     ) -> Any:
+        """Change a purchase, if the claim still holds; return what ``change`` returns."""
+        computed = {name: value for name, value in values.items() if isinstance(value, sa.ColumnElement)}
+        plain = {name: value for name, value in values.items() if name not in computed}
         result = connection.execute(
-            sa.update(purchase)
-            .where(purchase.c.request_key == claim.request_key, purchase.c.fence == claim.fence)
-            .values(updated_at=utc_now(), **values)
-            .returning(returning)
+            change.values(computed) if computed else change,
+            {"claimed_key": claim.request_key, "claimed_fence": claim.fence, "updated_at": utc_now(), **plain},
         ).scalar_one_or_none()
         if result is None:
             message = "another process took this purchase over; run again to use what it makes."

@@ -48,6 +48,11 @@ class FinishedStep:
     """What the prompt says and the step does not do, or not quite."""
 
 
+_OPEN_PLAN = sa.insert(plan)
+_CLOSE_PLAN = sa.delete(plan).where(plan.c.id == sa.bindparam("plan"))
+_MARK = sa.update(prompt).where(prompt.c.key == sa.bindparam("its_key"), prompt.c.digest == sa.bindparam("its_digest"))
+
+
 class Prompts:
     """The prompt, plan and step tables."""
 
@@ -196,11 +201,12 @@ class Prompts:
         """
         now = utc_now()
         self._owner.renew()
-        running = sa.update(prompt).where(prompt.c.key == key, prompt.c.digest == digest)
+        running = {"status": "running", "error": None, "updated_at": now}
+        opened = {"id": plan_id, "owner": self._owner.id, "prompt_key": key, "created_at": now}
         with self._database.write(point="reserve") as connection:
-            connection.execute(sa.insert(plan).values(id=plan_id, owner=self._owner.id, prompt_key=key, created_at=now))
+            connection.execute(_OPEN_PLAN, opened)
             budgets.reserve(connection, plan_id=plan_id, need=budgets.Need(amounts, providers or {}), caps=caps)
-            connection.execute(running.values(status="running", error=None, updated_at=now))
+            connection.execute(_MARK, {"its_key": key, "its_digest": digest, **running})
 
     def reserve_again(self, plan_id: str, need: budgets.Need, caps: Collection[budgets.Cap]) -> None:
         """Reserve anew for steps of an open plan, in place of what no purchase took over: another model is asked.
@@ -217,7 +223,7 @@ class Prompts:
         """End a plan; what it reserved and no purchase took over is free again."""
         with self._database.write() as connection:
             budgets.free_plan(connection, plan_id)
-            connection.execute(sa.delete(plan).where(plan.c.id == plan_id))
+            connection.execute(_CLOSE_PLAN, {"plan": plan_id})
 
     def close_dead_plans(self) -> int:
         """End the plans of processes that are gone; return how many there were."""

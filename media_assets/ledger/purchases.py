@@ -31,7 +31,7 @@ from media_assets.errors import (
 )
 from media_assets.ledger import budgets
 from media_assets.ledger.admission import Limits, Wait, admit, block
-from media_assets.ledger.claiming import Claiming
+from media_assets.ledger.claiming import CHANGE, Claiming
 from media_assets.ledger.claims import Claim, PredictionTakenError, Settlement, ended_by, going_on, known_of
 from media_assets.ledger.clock import mark
 from media_assets.ledger.database_time import written_now
@@ -54,6 +54,11 @@ from media_assets.ledger.schema import attempt, purchase
 from media_assets.ledger.takeover import LONGEST_POST_S, attempt_closed, intent_stands
 from media_assets.prediction import Prediction
 
+_PROVIDER = sa.select(purchase.c.provider).where(purchase.c.request_key == sa.bindparam("key"))
+_BEGIN = CHANGE.values(attempts=purchase.c.attempts + 1).returning(purchase.c.attempts)
+_PUT_BACK = CHANGE.returning(purchase.c.provider)
+_INSERT_ATTEMPT = sa.insert(attempt)
+
 
 class Purchases(Claiming):
     """The purchase table and what hangs on it."""
@@ -74,22 +79,13 @@ class Purchases(Claiming):
         self._owner.renew()
         with self._database.write(intent_stands(token), point="intent") as connection:
             if limits != Limits():
-                provider = connection.execute(
-                    sa.select(purchase.c.provider).where(purchase.c.request_key == claim.request_key)
-                ).scalar_one()
+                provider = connection.execute(_PROVIDER, {"key": claim.request_key}).scalar_one()
                 if wait := admit(connection, self._owner, provider, claim.request_key, limits):
                     return wait
-            n = self._change(
-                connection,
-                claim,
-                {"state": PurchaseState.SUBMITTING, "attempts": purchase.c.attempts + 1},
-                purchase.c.attempts,
-            )
+            n = self._change(connection, claim, {"state": PurchaseState.SUBMITTING}, _BEGIN)
             begun = {"request_key": claim.request_key, "n": n, "token": token, "owner": self._owner.id}
-            intent_at = written_now(connection)
-            connection.execute(
-                sa.insert(attempt).values(intent_at=intent_at, post_deadline_s=within_s, clock_mark=mark(), **begun)
-            )
+            begun |= {"post_deadline_s": within_s, "clock_mark": mark()}
+            connection.execute(_INSERT_ATTEMPT.values(intent_at=written_now(connection)), begun)
         return token
 
     def write_put_back(self, claim: Claim, token: str, error: PurchaseError, *, block_s: float) -> None:
@@ -103,7 +99,7 @@ class Purchases(Claiming):
         """
         outcome = "refused" if isinstance(error, RateLimitedError) else "unsent"
         with self._database.write(attempt_closed(token)) as connection:
-            provider = self._change(connection, claim, {"state": PurchaseState.RESERVED}, purchase.c.provider)
+            provider = self._change(connection, claim, {"state": PurchaseState.RESERVED}, _PUT_BACK)
             close_attempt(connection, token, outcome, http_status=error.http_status)
             if block_s > 0:
                 block(connection, provider, block_s)
