@@ -15,9 +15,9 @@ EXCLUDED_LINES = 6
 
 
 def _files(measured: coverage.Coverage) -> Iterator[Path]:
-    packages = measured.config.get_option("run:source_pkgs")
-    assert isinstance(packages, list)
-    for name in packages:
+    names = measured.get_option("run:source_pkgs")
+    assert isinstance(names, list)
+    for name in names:
         spec = importlib.util.find_spec(name)
         assert spec is not None, f"pyproject.toml measures {name}, which is not there"
         assert spec.origin is not None

@@ -123,6 +123,8 @@ _SINCE_0002 = [
     ("budget", "overrun_micro_usd"),
     ("attempt", "post_deadline_s"),
     ("attempt", "clock_mark"),
+    ("purchase", "cancel_requested_at"),
+    ("artifact", "unused_since"),
 ]
 
 
