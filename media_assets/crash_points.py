@@ -51,5 +51,11 @@ def crash_point(name: str) -> None:
         return
     place, _, sent = wanted.partition("=")
     point, _, nth = place.partition(":")
-    if point == name and next(counter) == int(nth or 1):
-        os.kill(os.getpid(), signal.Signals[sent or "SIGKILL"])
+    if point != name or next(counter) != int(nth or 1):
+        return
+    number = signal.Signals[sent or "SIGKILL"]
+    if number is signal.SIGSTOP:
+        # To this very thread, which then does nothing more: the others are stopped a moment later.
+        signal.raise_signal(number)
+    else:
+        os.kill(os.getpid(), number)
