@@ -8,6 +8,7 @@ hour after completion.
 import re
 from collections.abc import Generator, Mapping, Sequence
 from datetime import datetime
+from decimal import Decimal
 from typing import Any
 from urllib.parse import quote
 
@@ -56,6 +57,9 @@ _LOG_TAIL = 4_000
 _UNPROCESSABLE = 422
 _REJECTED_CONTENT = re.compile(r"\bE005\b|flagged as sensitive|\bNSFW\b", re.IGNORECASE)
 """From error bodies that users posted in 2026 (E005) and SDXL's own text; there is no code for it."""
+_SHORTEST_RUN_S = Decimal("0.001")
+"""What ran for less has not run: a recorded reply of one that was canceled in the queue tells of 3e-06 s (the tests of
+replicate-python, read 2026-11-22)."""
 _RESETS_IN = re.compile(r"resets? in ~?(\d{1,6}(?:\.\d{1,3})?) ?s")
 
 
@@ -277,7 +281,7 @@ def _billed(document: Mapping[str, Any], *, unless_told: Billed) -> Billed:
     metrics = document.get("metrics")
     ran_s = quantity_of(metrics.get("predict_time")) if isinstance(metrics, dict) else None
     if ran_s is not None:
-        return Billed.YES if ran_s else Billed.NO
+        return Billed.YES if ran_s >= _SHORTEST_RUN_S else Billed.NO
     return Billed.YES if document.get("started_at") else unless_told
 
 
