@@ -1,8 +1,9 @@
 """Named points at which a test may kill the process: how "crash it anywhere" is enumerated instead of hoped for.
 
 A point does nothing unless ``MEDIA_ASSETS_CRASH_AT`` names it, as ``NAME`` or ``NAME:N`` for the N-th time it is
-passed. The process is then sent SIGKILL, or another signal: ``NAME=SIGTERM``. What has no ``before`` in its name sits
-after the effect it is named for, so that what it leaves behind is a committed state whose acknowledgement was lost.
+passed. The process is then sent SIGKILL, or another signal: ``NAME=SIGTERM``. Several are separated by commas. What
+has no ``before`` in its name sits after the effect it is named for, so that what it leaves behind is a committed state
+whose acknowledgement was lost.
 """
 
 import os
@@ -49,11 +50,15 @@ def crash_point(name: str) -> None:
     wanted = os.environ.get("MEDIA_ASSETS_CRASH_AT")
     if not wanted:
         return
-    place, _, sent = wanted.partition("=")
-    point, _, nth = place.partition(":")
-    if point != name or next(counter) != int(nth or 1):
-        return
-    number = signal.Signals[sent or "SIGKILL"]
+    times = next(counter)
+    for one in wanted.split(","):
+        place, _, sent = one.partition("=")
+        point, _, nth = place.partition(":")
+        if point == name and times == int(nth or 1):
+            _send(signal.Signals[sent or "SIGKILL"])
+
+
+def _send(number: signal.Signals) -> None:
     if number is signal.SIGSTOP:
         # To this very thread, which then does nothing more: the others are stopped a moment later.
         signal.raise_signal(number)

@@ -84,7 +84,7 @@ class Case:
 
     place: Place
     accepted: int
-    """How many submissions of its own text the simulator accepted."""
+    """How many submissions of its own text the simulator accepted, but for those that were called back, free."""
     children: Sequence[Ended]
     """All but the last one, which bought it twice more."""
     second: Mapping[str, Any]
@@ -179,11 +179,17 @@ def run_cases(market: Market, plans: Mapping[K, Plan], *, at_once: int = 4, dead
         buyers[key] = Buyer(market=market, place=plan.place_of(number), model=plan.model, number=number)
     chains = [[*plans[key].chain_of(buyer), buyer.child(times=2)] for key, buyer in buyers.items()]
     ended = run_children(chains, at_once=at_once, deadline_s=deadline_s)
-    accepted = Counter(_number(text) for one in market.accepted() for text in one["input"].values())
+    kept = [one for one in market.accepted() if not _was_called_back(one)]
+    accepted = Counter(_number(text) for one in kept for text in one["input"].values())
     return {
         key: _case(buyer, chain, accepted[buyer.number])
         for (key, buyer), chain in zip(buyers.items(), ended, strict=True)
     }
+
+
+def _was_called_back(submission: Mapping[str, Any]) -> bool:
+    """Whether a submission was canceled before it ran, which is free."""
+    return submission["state"] in {"aborted", "canceled"} and submission["started_s"] is None
 
 
 def _number(text: Any) -> int:

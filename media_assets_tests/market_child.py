@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from media_assets.catalog import ModelSpec, load_catalog
 from media_assets.cli.interrupts import INTERRUPTS, Interrupted
 from media_assets.errors import MediaAssetsError
-from media_assets.ledger.budgets import Cap
+from media_assets.ledger.budgets import Cap, Need
 from media_assets.ledger.database import ledger_url
 from media_assets.ledger.hosts import Host
 from media_assets.media.questions import AskAudio, AskImage
@@ -25,6 +25,7 @@ from media_assets.purchase import Purchasing
 from media_assets.recovery.janitor import Cleared, Janitor
 from media_assets.settings import load_settings
 from media_assets.studio import Studio, open_studio
+from media_assets.threads import in_thread
 from media_assets_tests.conformance.our_requests import SCRIPT, drafted
 from media_assets_tests.making import TODAY
 from media_assets_tests.simulated import FAST
@@ -98,18 +99,23 @@ def clean_in_child(home: str, environment: Mapping[str, str]) -> dict[str, str]:
 
 def _buy(studio: Studio, order: Order) -> dict[str, Any]:
     amounts = {order.spec.step: to_micro_usd(order.estimate_usd)}
-    cap = Cap("prompt:child", 1_000_000, "cap")
+    caps = [Cap("prompt:child", 1_000_000, "cap")]
+    prompts = studio.ledger.prompts
     stops: list[bool] = []
-    studio.ledger.prompts.open_plan(order.plan_id, "child", amounts=amounts, caps=[cap])
+
+    async def reserve() -> None:
+        await in_thread(prompts.reserve_again, order.plan_id, Need(amounts), caps)
+
+    prompts.open_plan(order.plan_id, "child", amounts=amounts, caps=caps)
     try:
-        buying = Purchasing(studio.ledger, studio.store, studio.transport).buy(order)
+        buying = Purchasing(studio.ledger, studio.store, studio.transport).buy(replace(order, reserve=reserve))
         bought = INTERRUPTS.run(buying, on_stop=stops.append)
     except MediaAssetsError as error:
         told = {**error.as_dict(), "prediction_id": getattr(error, "prediction_id", None)}
     else:
         told = {"sha256": bought.artifact.sha256, "spent": str(bought.spent_usd), "cost": str(bought.cost_usd)}
     finally:
-        studio.ledger.prompts.close_plan(order.plan_id)
+        prompts.close_plan(order.plan_id)
     return {**told, "interrupted": bool(stops)}
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from media_assets.catalog import load_catalog
 from media_assets_tests.conftest import SAMPLE
 from media_assets_tests.crash_cases import (
     CASES,
@@ -22,6 +23,13 @@ from media_assets_tests.crash_cases import (
 from media_assets_tests.empty_ledger import home_with_ledger
 from media_assets_tests.simulated import Market
 
+_CALLED_BACK = [
+    ("replicate:sdxl", "cancel.before_send"),
+    ("replicate:flux-schnell", "cancel.after_send"),
+    ("fal:flux-schnell", "cancel.before_send"),
+    ("fal:flux-dev", "cancel.after_send"),
+]
+"""Killed while a run that was told to stop calls back what is queued; of each model the first one waits for ever."""
 _TWICE = [
     ("replicate:sdxl", "post.first_byte", "adopted"),
     ("replicate:sdxl", "post.before_connect", "cleared"),
@@ -85,6 +93,31 @@ def test_the_clearing_up_can_be_killed_too(cases: dict[tuple[str, ...], Case], c
 
     assert [ended.was_killed for ended in one.children] == [True, True]
     one.assert_bought_once()
+
+
+def test_killed_while_it_calls_back_it_is_bought_once(tmp_path: Path) -> None:
+    """Whether the provider heard of it or not, the rerun wants it: it is submitted again once the first one is gone."""
+    plans = {
+        case: Plan(
+            model=case[0],
+            chain_of=lambda buyer, point=case[1]: [buyer.child(f"id_save.after=SIGTERM,{point}")],  # type: ignore[misc]
+            place_of=lambda number: Place(home=home_with_ledger(tmp_path / str(number))),
+        )
+        for case in _CALLED_BACK
+    }
+    with crash_market(tmp_path / "market") as market:
+        catalog = load_catalog()
+        market.set_faults(
+            *({"fault": "queue_stuck", "model": catalog.get(model).endpoint, "times": 1} for model, _ in _CALLED_BACK)
+        )
+
+        cases = run_cases(market, plans)
+
+        for one in cases.values():
+            assert one.first.was_killed, "the point was never passed"
+            one.assert_bought_once()
+        assert len(market.accepted()) == 2 * len(cases)
+        assert market.bill_usd() * 1_000_000 == sum(one.row.cost_micro_usd or 0 for one in cases.values())
 
 
 @pytest.mark.timeout(900)
