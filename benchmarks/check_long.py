@@ -25,6 +25,10 @@ PROOFS = {
         "processes that race for the same purchases, for the last of a budget and for the database, on both databases",
         ["media_assets_tests/ledger/test_races.py", "media_assets_tests/ledger/test_budget_races.py"],
     ),
+    "simulation": (
+        "10,000 simulated schedules, the wrong protocols, and 2,000 runs of the state machine",
+        ["media_assets_tests/simulation", "--capture=no"],
+    ),
     "crash": ("every pair of crash points, the second one in the rerun", ["media_assets_tests/test_crash.py"]),
 }
 
@@ -34,7 +38,7 @@ def main(arguments: list[str]) -> int:
     name, seed = [*arguments, "", ""][:2]
     if name not in PROOFS or len(arguments) > 2 or not (seed or "0").isdecimal():
         for known, (about, _) in PROOFS.items():
-            print(f"{known:8} {about}")
+            print(f"{known:10} {about}")
         return 2 if arguments else 0
     seed = seed or str(secrets.randbelow(1_000_000_000))
     print(f"The same examples again: ./dev check-long {name} {seed}", flush=True)

@@ -1,0 +1,1 @@
+"""Simulated schedules: the real purchase code on real SQLite, with time, threads and providers in our hand."""
