@@ -55,7 +55,8 @@ def _clear(place: Place, rows: Sequence[PurchaseRow], *, waits: bool, json: bool
             janitor = Janitor(studio, waits=waits, tell=tell)
             INTERRUPTS.run(janitor.clear(rows, end), on_stop=lambda again: None if again else say("stopping..."))
         except Interrupted as interrupted:
-            _print_cleared(cleared, json=json)
+            if cleared:
+                _print_cleared(cleared, json=json)
             say(f"interrupted; {len(cleared)} of {len(rows)} done with. Run again to go on: that costs nothing.")
             return interrupted.exit_code
     _print_cleared(cleared, json=json)

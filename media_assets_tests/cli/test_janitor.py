@@ -1,5 +1,6 @@
 """``janitor`` as it is typed: what it says, what it leaves alone, and its exit codes."""
 
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -7,7 +8,7 @@ from typing import Any
 import pytest
 
 from media_assets_tests.canaries import KEYS, find_in_folder, find_in_texts, lines, marked_simulators
-from media_assets_tests.cli.running import Cli, Ended
+from media_assets_tests.cli.running import Cli, Ended, start
 from media_assets_tests.simulated import FAST, Market, open_market
 
 
@@ -17,10 +18,10 @@ class Home:
     def __init__(self, market: Market, cli: Cli) -> None:
         self.market = market
         self._cli = cli
-        self._environment = {**market.simulator.environment(), **FAST}
+        self.environment = {**market.simulator.environment(), **FAST}
 
     def __call__(self, *arguments: str, **environment: str) -> Ended:
-        return self._cli(*arguments, **{**self._environment, **environment})
+        return self._cli(*arguments, **{**self.environment, **environment})
 
     def leave_unknown(self, model: str, key: str, fault: str = "exec_and_drop") -> None:
         self.market.set_faults({"call": "submit", "fault": fault})
@@ -82,6 +83,21 @@ def test_no_wait_holds_it_and_ends_with_its_own_code(one: Home) -> None:
     assert ended.code == 5
     assert (told["was"], told["state"], told["outcome"]) == ("UNKNOWN", "UNKNOWN", "held")
     assert "replicate can be asked what came of it in" in told["why"]
+    assert one.states() == {"barn": "UNKNOWN"}
+
+
+def test_an_interrupt_leaves_what_is_waited_for_as_it_is(one: Home) -> None:
+    one.leave_unknown("replicate:sdxl", "barn")
+    surroundings: dict[str, Any] = {**one.environment, "MEDIA_ASSETS_HOME": one.market.home}
+
+    with start("janitor", **{**surroundings, "MEDIA_ASSETS_SETTLE_LAG_S": "60"}) as janitor:
+        assert janitor.stderr is not None
+        assert "until replicate's list tells" in janitor.stderr.readline()
+        janitor.send_signal(signal.SIGINT)
+        out, err = janitor.communicate(timeout=60)
+
+    assert (janitor.returncode, out) == (130, "")
+    assert "interrupted; 0 of 1 done with" in err
     assert one.states() == {"barn": "UNKNOWN"}
 
 
