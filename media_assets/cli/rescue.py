@@ -180,7 +180,7 @@ class _Report:
         say(f"{len(self._ended)} listed{where}{more}.")
 
     def _expires_at(self, seen: Seen) -> datetime | None:
-        return seen.expires_at(self._transport.adapter(seen.provider).output_kept_s)
+        return seen.expires_at(self._transport.adapter(seen.provider).outputs_kept_s)
 
     def _as_dict(self, one: Rescued) -> dict[str, Any]:
         seen, listed = one.seen, one.seen.listed

@@ -170,8 +170,6 @@ class Adapter(ABC):
     else from the end of the run. No provider promises one (2026-11-22). None: it keeps no list."""
     list_window_s: ClassVar[float | None] = None
     """Seconds after a submission in which its input is still listed, so that it can be matched; None: no end known."""
-    output_kept_s: ClassVar[float | None] = None
-    """Seconds from the end of a run for which the provider promises to keep outputs; None: no promise is known."""
     list_endpoints_max: ClassVar[int | None] = None
     """How many endpoints one list call can name; it must name one then. None: the list is of the whole account."""
 

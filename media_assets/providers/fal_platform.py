@@ -69,8 +69,6 @@ class FalPlatform(FalErrors):
     list_lag_s = 900.0
     # Inputs and outputs are kept for 30 days (fal's documentation, 2026); the list itself looks 90 days back.
     list_window_s = 30 * 86_400.0
-    # Files stay for 7 days at least (fal's FAQ; another page says for ever; both read on 2026-11-22).
-    output_kept_s = 7 * 86_400.0
     list_endpoints_max = 50
     bills_money = True
 

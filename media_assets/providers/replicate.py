@@ -79,7 +79,6 @@ class ReplicateAdapter(PolledAdapter):
     list_lag_s = 120.0
     # Inputs go an hour after completion (OpenAPI document of 2026-04-09); we count from the submission, less 5 minutes.
     list_window_s = 3_300.0
-    output_kept_s = 3_600.0  # "about 1 hour after completion" (the same)
 
     def __init__(self, base_url: str = "https://api.replicate.com/v1", outputs_in: OutputsIn = outputs_of) -> None:
         self._base_url = base_url.rstrip("/")
