@@ -41,8 +41,15 @@ def test_a_failing_step_leaves_its_sibling_to_finish_and_the_rerun_goes_on(tmp_p
     """The voice may be paid for already when the picture fails."""
     prompt = cheap_prompt(routes=OWN_ROUTES)
     error = RequestRejectedError("too rude")
+    fail, speaking = failing("landscape", error), threading.Event()
 
-    failed = attempt(tmp_path, prompt, models=OWN, provider=OwnProvider(before=failing("landscape", error)))
+    def once_it_speaks(which: str, arguments: LocalArguments) -> None:
+        if which == "silence":
+            speaking.set()
+        assert speaking.wait(20)
+        fail(which, arguments)
+
+    failed = attempt(tmp_path, prompt, models=OWN, provider=OwnProvider(before=once_it_speaks))
     rerun = make(tmp_path, prompt, models=OWN)
 
     assert failed.error is error

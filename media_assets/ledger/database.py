@@ -307,9 +307,9 @@ def _is_the_databases_fault(error: sa.exc.DBAPIError) -> bool:
 def _set_pragmas(connection: sqlite3.Connection, _record: Any) -> None:
     connection.isolation_level = None  # the driver must not open transactions of its own
     for pragma in (
+        f"busy_timeout={_BUSY_TIMEOUT_MS}",  # first: the next one may have to wait as well
         "journal_mode=WAL",
         "synchronous=FULL",
-        f"busy_timeout={_BUSY_TIMEOUT_MS}",
         "foreign_keys=ON",
     ):
         connection.execute(f"PRAGMA {pragma}")
