@@ -117,4 +117,4 @@ def _left_open(row: PurchaseRow, adapter: Adapter, now: datetime) -> LeftOpen:
 def _duration(seconds: float) -> str:
     if seconds >= 2 * _DAY_S:
         return f"{seconds / _DAY_S:g} days"
-    return f"{seconds / _HOUR_S:g} h" if seconds >= _HOUR_S else f"{seconds / 60:g} min"
+    return f"{seconds / _HOUR_S:g} h"

@@ -174,6 +174,31 @@ def test_what_waits_for_a_place_is_not_submitted(market: Market) -> None:
     assert market.posts("replicate") == 1
 
 
+@pytest.mark.parametrize(
+    ("fault", "settings", "sent"),
+    [
+        ({"fault": "reply_late", "seconds": 4}, {}, True),
+        ({"fault": "exec_and_hang"}, {"post_deadline_s": 4.0}, True),
+        ({"fault": "noexec_503"}, {"settle_lag_s": 4.0}, False),
+    ],
+    ids=["its reply comes", "its reply is lost", "it never arrived"],
+)
+def test_what_was_being_sent_is_heard_of_first(
+    market: Market, fault: dict[str, Any], settings: dict[str, Any], *, sent: bool
+) -> None:
+    """It may be paid for: what came of it is found out, and what was accepted and runs is kept."""
+    market.set_faults(LATER, REFUSED, {"provider": "replicate", "call": "submit", "times": 1, **fault})
+
+    film = market.attempt(paid_prompt(), **settings)
+
+    assert isinstance(film.error, RequestRejectedError)
+    assert (IMAGE in film.steps) is sent
+    assert ("not submitted" in film.stopped.get(IMAGE, "")) is not sent
+    assert (len(market.accepted()), market.posts("replicate")) == (int(sent), 1)
+    assert film.cost_usd == market.bill_usd() == _spent_usd(market)
+    assert reserved_micro_usd(market.home) == 0
+
+
 def test_what_a_cap_puts_off_calls_nothing_back(market: Market) -> None:
     """It has not failed: once there is room it goes on, and then the picture is wanted."""
     market.set_faults(REFUSED)

@@ -5,6 +5,7 @@ The bill is the simulator's, which knows nothing of our prices; the ledger has t
 
 import asyncio
 import contextlib
+import os
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from decimal import Decimal
@@ -19,10 +20,12 @@ from media_assets.film import Film
 from media_assets.ledger.rows import PurchaseRow, PurchaseState
 from media_assets.prompt import Prompt, Step
 from media_assets.recall import OnCancel
-from media_assets.studio import MakeOptions, Studio
+from media_assets.settings import load_settings
+from media_assets.studio import MakeOptions, Studio, open_studio
 from media_assets_tests.canceling import until
-from media_assets_tests.making import reserved_of
-from media_assets_tests.simulated import Market, open_market, paid_prompt
+from media_assets_tests.children import Child, run_children
+from media_assets_tests.making import TODAY, reserved_of
+from media_assets_tests.simulated import FAST, Market, open_market, paid_prompt
 
 MODELS = {"replicate": "replicate:sdxl", "fal": "fal:flux-schnell"}
 QUEUES = pytest.mark.parametrize("provider", list(MODELS))
@@ -288,6 +291,49 @@ def test_a_run_that_wants_what_an_earlier_one_had_canceled_submits_it_again(stag
     assert film.error is None
     assert stage.states() == ["canceled", "succeeded"]
     assert film.cost_usd == film.spent_usd == stage.billed_usd()
+
+
+def stop_in_child(home: str, environment: dict[str, str], prompt: dict[str, Any]) -> None:
+    """In a child: buy a picture, and be told to stop once its provider has it."""
+    os.environ.update({**FAST, **environment})
+
+    async def run(studio: Studio) -> None:
+        making = asyncio.ensure_future(studio.make(Prompt.model_validate(prompt), wanted=[Step.IMAGE]))
+        await until(lambda: any(map(submitted, studio.ledger.purchases.search())))
+        await canceled(making)
+
+    with open_studio(Path(home), load_settings().studio_options(), today=lambda: TODAY) as studio:
+        asyncio.run(run(studio))
+
+
+@pytest.mark.parametrize(
+    ("point", "fault", "after", "in_the_end"),
+    [
+        ("cancel.before_send", "run_stuck", ["accepted"], []),
+        ("cancel.after_send", "queue_stuck", ["canceled"], ["canceled", "succeeded"]),
+    ],
+)
+def test_who_dies_at_the_cancel_has_said_so_before(
+    stage: Stage, point: str, fault: str, after: list[str], in_the_end: list[str]
+) -> None:
+    """The request is on record before anything is sent, so that a janitor knows that nobody wants it."""
+    stage.market.set_faults({"provider": "replicate", "fault": fault})
+    environment = {**stage.market.simulator.environment(), "MEDIA_ASSETS_ON_CANCEL": "cancel_always"}
+    prompt = stage.prompt("replicate").model_dump(mode="json")
+    arguments = {"home": str(stage.market.home), "environment": environment, "prompt": prompt}
+    child = Child(f"{__name__}:stop_in_child", arguments, {"MEDIA_ASSETS_CRASH_AT": point})
+
+    ((killed,),) = run_children([[child]], at_once=1)
+
+    assert killed.was_killed
+    stage.market.set_faults()
+    with stage.market.studio() as studio:
+        (row,) = studio.ledger.purchases.search()
+    assert (row.state, stage.states()) == (PurchaseState.SUBMITTED, after)
+    assert row.cancel_requested_at is not None
+    if in_the_end:
+        assert stage.rerun("replicate").error is None
+        assert stage.states() == in_the_end
 
 
 async def _two(
