@@ -112,9 +112,8 @@ class Purchasing:
 
     async def _resubmits(self, order: Order, error: PurchaseError) -> bool:
         """Whether a submission of unknown outcome is sent once more by the user's policy; that is recorded."""
-        if error.billed is not Billed.UNKNOWN or not 0 < order.estimate_usd <= order.resubmit_max_usd:
-            return False
-        if order.recall.is_asked:
+        is_cheap = 0 < order.estimate_usd <= order.resubmit_max_usd
+        if error.billed is not Billed.UNKNOWN or not is_cheap or order.recall.is_asked:
             return False
         row = await in_thread(self._ledger.purchases.get, order.request.key)
         if row is None or row.state is not PurchaseState.UNKNOWN or self._can_ask(row, order):

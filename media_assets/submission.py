@@ -184,10 +184,9 @@ class Submission:
             return await asyncio.shield(running)
         except asyncio.CancelledError as error:
             await wait_for_end(running)
-            if not running.cancelled():
-                self.failed = running.exception()
-                if self.failed is None and isinstance(running.result(), _Again):
-                    await self.release(error)
+            self.failed = asyncio.CancelledError() if running.cancelled() else running.exception()
+            if self.failed is None and isinstance(running.result(), _Again):
+                await self.release(error)
             raise
 
     async def _send_and_keep(

@@ -8,10 +8,12 @@ from pathlib import Path
 
 import pytest
 
+from media_assets.errors import StoppedError
 from media_assets.ledger import open_ledger
 from media_assets.ledger.admission import Limits
 from media_assets.ledger.rows import PurchaseState
-from media_assets_tests.canceling import CanceledAt, cancel_after
+from media_assets.recall import Recall
+from media_assets_tests.canceling import CanceledAt, cancel_after, until
 from media_assets_tests.conftest import LONG, SAMPLE
 from media_assets_tests.making import Shop, reserved_micro_usd
 from media_assets_tests.web_shop import (
@@ -135,3 +137,89 @@ def test_what_a_canceled_purchase_leaves_open_another_process_goes_on_with(tmp_p
         assert bought.prediction_id == "p-0"
         assert shop.service.submits == 1
         assert shop.shop.spent_usd() == PRICE_USD
+
+
+_NO_ROOM = {
+    "cancel": (
+        "CREATE TRIGGER no_cancel BEFORE UPDATE OF cancel_requested_at ON purchase "
+        "WHEN NEW.cancel_requested_at IS NOT NULL BEGIN INSERT INTO there_is_no_room VALUES (1); END"
+    ),
+    "interest": (
+        "CREATE TRIGGER no_interest BEFORE UPDATE OF until ON interest "
+        "BEGIN INSERT INTO there_is_no_room VALUES (1); END"
+    ),
+}
+
+
+def test_what_cannot_be_recorded_is_not_called_back_and_the_run_ends_all_the_same(tmp_path: Path) -> None:
+    """A cancel that nobody knows of would look like a provider's own; a full disk must not keep a run from ending."""
+    queued = lambda _nth, name: (200, {"id": name, "state": "queued"})  # noqa: E731
+    with open_web_shop(tmp_path, Service(status=queued)) as shop:
+        with shop.ledger.database.write() as connection:
+            for trigger in _NO_ROOM.values():
+                connection.exec_driver_sql(trigger)
+        asyncio.run(cancel_after(shop.buying(), lambda: shop.service.asked["status"] > 2))
+
+        assert shop.service.asked["cancel"] == 0
+        assert (shop.row().state, shop.row().owner) == (PurchaseState.SUBMITTED, "")
+        with shop.ledger.database.write() as connection:
+            for name in _NO_ROOM:
+                connection.exec_driver_sql(f"DROP TRIGGER no_{name}")
+        shop.service.status = at_once
+        shop.buy()
+        assert shop.service.submits == 1
+
+
+@pytest.mark.parametrize("refusal", [(404, {}), (500, {})], ids=["not known yet", "a fault of the moment"])
+def test_a_cancel_that_is_not_taken_is_sent_again(tmp_path: Path, refusal: Answer) -> None:
+    """It is free, and may be repeated; what it was for still costs money if it is left to begin."""
+    service = Service()
+    last = 3 if refusal[0] == 404 else 12
+    service.cancel = lambda nth, name: refusal if nth < last else (200, {"id": name, "state": "queued"})
+    service.status = lambda _nth, name: (
+        (200, {"id": name, "state": "canceled", "error": "canceled"})
+        if service.asked["cancel"] > last
+        else (200, {"id": name, "state": "queued"})
+    )
+    with open_web_shop(tmp_path, service, options=replace(FAST, cancel_grace_s=60.0)) as shop:
+        asyncio.run(cancel_after(shop.buying(), lambda: shop.service.asked["status"] > 2))
+
+        assert shop.row().state is PurchaseState.CANCELED
+        assert shop.service.asked["cancel"] == last + 1
+        assert reserved_micro_usd(tmp_path) == 0
+
+
+def test_what_a_failed_chain_shares_with_another_is_called_back_only_when_that_lets_go(tmp_path: Path) -> None:
+    """Somebody else's film can still be made of it."""
+    service = Service()
+    service.status = lambda _nth, name: (
+        (200, {"id": name, "state": "canceled", "error": "canceled"})
+        if service.asked["cancel"]
+        else (200, {"id": name, "state": "queued"})
+    )
+
+    async def run(shop: WebShop) -> None:
+        recall = Recall()
+        first = asyncio.ensure_future(shop.buying(recall=recall))
+        await until(lambda: service.asked["status"] > 2)
+        second = asyncio.ensure_future(shop.buying())
+        query = "SELECT COUNT(*) FROM interest WHERE until IS NULL"
+
+        def both_wait() -> bool:
+            with shop.ledger.database.read() as connection:
+                return bool(connection.exec_driver_sql(query).scalar_one() == 2)
+
+        await until(both_wait)
+        recall.ask("the audio failed", spares_running=True)
+        asked = service.asked["status"]
+        await until(lambda: service.asked["status"] > asked + 5)
+        assert service.asked["cancel"] == 0
+        second.cancel()
+        with pytest.raises(StoppedError, match="called back, free, because the audio failed"):
+            await first
+
+    with open_web_shop(tmp_path, service) as shop:
+        asyncio.run(run(shop))
+
+        assert service.asked["cancel"] == 1
+        assert shop.row().state is PurchaseState.CANCELED
