@@ -6,6 +6,7 @@ The simulator is as faithful as it can be; this is for what a faithful simulator
 import asyncio
 import contextlib
 import json
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
@@ -152,13 +153,15 @@ class Service:
     cancel: Callable[[int, str], Answer] = lambda _nth, name: (200, {"id": name, "state": "queued"})
     sound: Callable[[int, str], Answer] = lambda _nth, _name: (200, SOUND)
     asked: Counter[str] = field(default_factory=Counter)
+    _guard: threading.Lock = field(default_factory=threading.Lock)
 
     def __call__(self, connection: Connection) -> None:
         """Serve one connection."""
         request = connection.read_request()
         kind, name = _kind_of(request)
-        nth = self.asked[kind]
-        self.asked[kind] += 1
+        with self._guard:
+            nth = self.asked[kind]
+            self.asked[kind] += 1
         status, body = getattr(self, kind)(nth, name or f"p-{nth}")
         content = body if isinstance(body, bytes) else json.dumps(dict(body)).encode()
         connection.reply(content, status=f"{status} Whatever")

@@ -9,10 +9,12 @@ from sqlalchemy.engine import URL
 
 from media_assets.errors import LedgerError
 
+_LOCK_TIMEOUT_S = 60
+"""How long a writer waits for its turn; and a thread for a connection, where others have them all and wait so."""
 _SESSION = {
     # One writer at a time: one that stopped in the middle of a write, with its host perhaps, must not stop all others.
     "idle_in_transaction_session_timeout": "30s",
-    "lock_timeout": "60s",
+    "lock_timeout": f"{_LOCK_TIMEOUT_S}s",
     "tcp_keepalives_idle": "30",
     "tcp_keepalives_interval": "10",
     "tcp_keepalives_count": "3",
@@ -25,7 +27,7 @@ def postgres_engine(url: URL) -> sa.Engine:
     Every transaction is READ COMMITTED, whatever the server's default: each statement of the protocol sees what was
     committed before it, and its own condition decides.
     """
-    engine = sa.create_engine(url, pool_pre_ping=True, isolation_level="READ COMMITTED")
+    engine = sa.create_engine(url, pool_pre_ping=True, pool_timeout=_LOCK_TIMEOUT_S, isolation_level="READ COMMITTED")
     sa.event.listen(engine, "connect", _set_session)
     # What a forked child inherits is its parent's: used by both, or closed, it would break the parent's work.
     this = weakref.ref(engine)

@@ -12,7 +12,7 @@ from media_assets.canonical import canonical_json
 from media_assets.errors import LedgerError
 from media_assets.ledger import budgets
 from media_assets.ledger.clock import utc_now
-from media_assets.ledger.database import Database
+from media_assets.ledger.database import Database, Proof
 from media_assets.ledger.ownership import Owner
 from media_assets.ledger.schema import new_take, plan, prompt, step
 from media_assets.prompt import Prompt, Step
@@ -59,6 +59,8 @@ class Prompts:
     def __init__(self, database: Database, owner: Owner) -> None:
         self._database = database
         self._owner = owner
+        self._at_work: set[str] = set()
+        """Open plans of this process."""
 
     def pin(self, prompts: Iterable[Prompt], *, source: str) -> list[Prompt]:
         """Make these the prompts that runs find under their keys.
@@ -203,10 +205,15 @@ class Prompts:
         self._owner.renew()
         running = {"status": "running", "error": None, "updated_at": now}
         opened = {"id": plan_id, "owner": self._owner.id, "prompt_key": key, "created_at": now}
-        with self._database.write(point="reserve") as connection:
-            connection.execute(_OPEN_PLAN, opened)
-            budgets.reserve(connection, plan_id=plan_id, need=budgets.Need(amounts, providers or {}), caps=caps)
-            connection.execute(_MARK, {"its_key": key, "its_digest": digest, **running})
+        self._at_work.add(plan_id)
+        try:
+            with self._database.write(_plan_stands(plan_id), point="reserve") as connection:
+                connection.execute(_OPEN_PLAN, opened)
+                budgets.reserve(connection, plan_id=plan_id, need=budgets.Need(amounts, providers or {}), caps=caps)
+                connection.execute(_MARK, {"its_key": key, "its_digest": digest, **running})
+        except BaseException:
+            self._at_work.discard(plan_id)
+            raise
 
     def reserve_again(self, plan_id: str, need: budgets.Need, caps: Collection[budgets.Cap]) -> None:
         """Reserve anew for steps of an open plan, in place of what no purchase took over: another model is asked.
@@ -220,24 +227,33 @@ class Prompts:
             budgets.reserve(connection, plan_id=plan_id, need=need, caps=caps)
 
     def close_plan(self, plan_id: str) -> None:
-        """End a plan; what it reserved and no purchase took over is free again."""
-        with self._database.write() as connection:
+        """End a plan; what it reserved and no purchase took over is free again.
+
+        Where that cannot be written, :meth:`close_dead_plans` does it later.
+        """
+        self._at_work.discard(plan_id)
+        stands = _plan_stands(plan_id)
+        with self._database.write(lambda connection: not stands(connection)) as connection:
             budgets.free_plan(connection, plan_id)
             connection.execute(_CLOSE_PLAN, {"plan": plan_id})
 
     def close_dead_plans(self) -> int:
-        """End the plans of processes that are gone; return how many there were."""
+        """End the plans of processes that are gone, and those that this one could not end; return how many."""
         with self._database.read() as connection:
-            owners = set(connection.execute(sa.select(plan.c.owner).distinct()).scalars())
-        dead = [owner for owner in owners if not self._owner.is_alive(owner)]
-        if not dead:
+            plans = connection.execute(sa.select(plan.c.id, plan.c.owner)).all()
+        dead = {owner for owner in {one.owner for one in plans} if not self._owner.is_alive(owner)}
+        ids = [one.id for one in plans if one.owner in dead or self._is_left(one.id, one.owner)]
+        if not ids:
             return 0
         with self._database.write() as connection:
-            ids = list(connection.execute(sa.select(plan.c.id).where(plan.c.owner.in_(dead))).scalars())
             for plan_id in ids:
                 budgets.free_plan(connection, plan_id)
             connection.execute(sa.delete(plan).where(plan.c.id.in_(ids)))
         return len(ids)
+
+    def _is_left(self, plan_id: str, owner: str) -> bool:
+        """Whether a plan is of this process, and nobody here is at work on it any more."""
+        return owner == self._owner.id and plan_id not in self._at_work
 
     def finished(self, key: str) -> dict[tuple[Step, str], FinishedStep]:
         """Return every finished step of a prompt, by step and digest, the older ones first."""
@@ -280,6 +296,11 @@ class Prompts:
                     created_at=utc_now(),
                 )
             )
+
+
+def _plan_stands(plan_id: str) -> Proof:
+    """Return what tells whether a plan is open."""
+    return lambda connection: connection.execute(sa.select(plan.c.id).filter_by(id=plan_id)).first() is not None
 
 
 def _known(connection: sa.Connection, key: str) -> sa.Row[Any] | None:

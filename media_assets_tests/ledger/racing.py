@@ -31,6 +31,8 @@ POOL = 4
 TRANSITIONS_IN_A_CYCLE = 10
 _AT_ONCE = 6
 """Purchases that one process has under way: more than the small pool has connections."""
+_TRIES = 5
+"""Of a purchase on Postgres, which says after a while that it cannot be reached: 32 processes are many for two cores."""
 _LOOK_EVERY_S = 0.005
 _WIDE = 10**12
 
@@ -98,10 +100,15 @@ async def _buy_all(shop: Shop, takes: Sequence[int]) -> list[str | None]:
 
     async def one(take: int) -> str | None:
         async with places:
-            try:
-                return (await shop.buying(take=take, paid=True)).artifact.sha256
-            except BudgetExceededError:
-                return None
+            for left in reversed(range(_TRIES)):
+                try:
+                    return (await shop.buying(take=take, paid=True)).artifact.sha256
+                except BudgetExceededError:
+                    return None
+                except LedgerError:
+                    if shop.ledger.database.is_sqlite or not left:
+                        raise
+        return None
 
     return await asyncio.gather(*map(one, takes))
 

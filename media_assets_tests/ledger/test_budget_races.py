@@ -17,7 +17,7 @@ from media_assets.ledger.schema import budget
 from media_assets.prediction import Prediction, State
 from media_assets.prompt import Step
 from media_assets_tests.children import meet, race
-from media_assets_tests.conftest import SAMPLE
+from media_assets_tests.conftest import LONG, SAMPLE
 from media_assets_tests.ledger.money import DAY
 from media_assets_tests.making import reserved_micro_usd, some_request
 
@@ -87,7 +87,7 @@ def _buy(ledger: Ledger, plan_id: str, *, take: int, cost: int) -> int:
     return cost
 
 
-@pytest.mark.parametrize("which", list(CAPS))
+@pytest.mark.parametrize("which", list(CAPS) if LONG else ["provider"])
 def test_a_cap_accepts_exactly_what_it_pays_for(tmp_path: Path, record_property: Any, which: str) -> None:
     """Eight runs of one night, one budget: not one more, and not one less."""
     accepted = race(f"{__name__}:reserve_together", [{"home": str(tmp_path), "which": which}] * PROCESSES)

@@ -1,6 +1,6 @@
 """The line to Postgres is cut around a COMMIT: who wrote finds out whether it stands, and nothing is bought twice."""
 
-import os
+import random
 import secrets
 from collections.abc import Callable
 from pathlib import Path
@@ -9,17 +9,20 @@ import pytest
 
 from media_assets.errors import LedgerError, MediaAssetsError, ProviderUnavailableError
 from media_assets.ledger import Ledger, open_ledger
+from media_assets.ledger.budgets import Cap
 from media_assets.ledger.claims import Claim
 from media_assets.ledger.database import CommitUnknownError
 from media_assets.ledger.rows import PurchaseState
-from media_assets_tests.conftest import SAMPLE
+from media_assets_tests.conftest import LONG, SAMPLE
 from media_assets_tests.ledger.far_host import PREDICTION, REQUEST, claim, owned_by
 from media_assets_tests.ledger.proxies import CUTS, Line
 from media_assets_tests.making import reserved_of
 from media_assets_tests.postgres_server import Server
 from media_assets_tests.web_shop import KINDS, PRICE_USD, Service, WebAdapter, at_once, open_web_shop
 
-_LONG = os.environ.get("MEDIA_ASSETS_LONG") == "1"
+_CUTS_OF_EACH_KIND = 500 if LONG else 2
+_COMMITS = 8
+"""Of a purchase that nothing disturbs, its plan included."""
 _OWNED = owned_by("", lease_s=600)
 PRICE_MICRO_USD = int(PRICE_USD * 1_000_000)
 S = PurchaseState
@@ -92,6 +95,32 @@ def test_the_outcome_of_an_attempt_is_looked_for(migrated: str, tmp_path: Path, 
     assert outcomes == ["unsent", "accepted"]
 
 
+@pytest.mark.parametrize("how", CUTS)
+def test_a_plan_whose_confirmation_was_lost_holds_no_money_for_ever(migrated: str, tmp_path: Path, how: str) -> None:
+    """Its process lives on, for weeks perhaps, and so nobody would take it for dead."""
+    amounts, caps = {REQUEST.step: PRICE_MICRO_USD}, [Cap("prompt:a", PRICE_MICRO_USD, "cap")]
+    with Line(migrated) as line, open_ledger(tmp_path, line.through, _OWNED) as ledger:
+        for plan_id in ("opened", "again"):
+            _cut_next(line, how)
+            if how == "before":
+                with pytest.raises(LedgerError, match="cannot be used"):
+                    ledger.prompts.open_plan(plan_id, "a", amounts=amounts, caps=caps)
+                ledger.prompts.open_plan(plan_id, "a", amounts=amounts, caps=caps)
+            else:
+                ledger.prompts.open_plan(plan_id, "a", amounts=amounts, caps=caps)
+            assert (ledger.prompts.close_dead_plans(), reserved_of(ledger)) == (0, PRICE_MICRO_USD)
+
+            _cut_next(line, how)
+            if how == "before":
+                with pytest.raises(LedgerError, match="cannot be used"):
+                    ledger.prompts.close_plan(plan_id)
+            else:
+                ledger.prompts.close_plan(plan_id)
+
+            assert ledger.prompts.close_dead_plans() == (how == "before")
+            assert reserved_of(ledger) == 0
+
+
 def test_a_commit_that_nobody_can_ask_about_is_said_to_be_unknown(migrated: str, tmp_path: Path) -> None:
     """To say that nothing was written would be a guess."""
     with Line(migrated) as line, open_ledger(tmp_path, line.through, _OWNED) as ledger:
@@ -151,9 +180,42 @@ def test_a_purchase_is_submitted_once_wherever_the_line_is_cut(
     """Every write of a purchase is one that may be confirmed to nobody; what was sent under it is sent once."""
     commits = _buy_with_a_cut(_new_database(server, template), tmp_path / "whole", kind, (0, ""))
     every = [(nth, how) for nth in range(1, commits + 1) for how in CUTS]
-    tried = every if _LONG else every[KINDS.index(kind) :: 5]
+    tried = every if LONG else every[KINDS.index(kind) :: 5]
 
     for number, cut in enumerate(tried):
         _buy_with_a_cut(_new_database(server, template), tmp_path / str(number), kind, cut)
 
     record_property(SAMPLE, f"{len(tried)} of {len(every)} cuts around the commits of a purchase ({kind})")
+
+
+@pytest.mark.timeout(900 if LONG else 180)
+def test_one_process_goes_on_however_often_its_line_is_cut(
+    migrated: str, tmp_path: Path, record_property: Callable[[str, object], None]
+) -> None:
+    """What a cut leaves behind in the process, its pool or its ledger must not disturb the next purchase."""
+    drawn = random.Random(20261130)  # noqa: S311 - not a secret
+    cuts = [how for how in CUTS for _ in range(_CUTS_OF_EACH_KIND)]
+    drawn.shuffle(cuts)
+    service, met, unknown = Service(), 0, 0
+    with Line(migrated) as line, open_web_shop(tmp_path, service, ledger_url=line.through, ownership=_OWNED) as shop:
+        shop.shop.caps = [Cap("prompt:cheap", 10**12, "cap")]
+        for take, how in enumerate(cuts):
+            line.commits, line.cut_at, line.how = 0, drawn.randint(1, _COMMITS), how
+            for _ in range(3):
+                try:
+                    shop.buy(take=take)
+                except MediaAssetsError:
+                    continue
+                break
+            met += line.commits >= line.cut_at
+            line.cut_at = 0
+            unknown += shop.row(take).state is S.UNKNOWN
+            assert service.submits == take + 1, f"{service.submits - take} submissions after a cut {how} a commit"
+        shop.ledger.sweep()
+        states = {row.state for row in shop.ledger.purchases.search()}
+        spent_usd, reserved = shop.shop.spent_usd(), reserved_of(shop.ledger)
+
+    assert states <= {S.SUCCEEDED, S.UNKNOWN}
+    assert met == len(cuts), "a purchase took fewer commits than it is cut at"
+    assert (spent_usd, reserved) == (PRICE_USD * (len(cuts) - unknown), unknown * PRICE_MICRO_USD)
+    record_property(SAMPLE, f"{len(cuts)} of 1500 cuts around a commit in one process, {unknown} unknown")
