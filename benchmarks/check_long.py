@@ -6,6 +6,8 @@ import sys
 
 import pytest
 
+from benchmarks import mutants
+
 PROOFS = {
     "corpus": (
         "every hostile file of the corpus in the child process",
@@ -30,6 +32,7 @@ PROOFS = {
         ["media_assets_tests/simulation", "--capture=no"],
     ),
     "crash": ("every pair of crash points, the second one in the rerun", ["media_assets_tests/test_crash.py"]),
+    "mutants": ("small changes of the ledger's code, and whether the tests notice each of them", []),
 }
 
 
@@ -42,6 +45,8 @@ def main(arguments: list[str]) -> int:
         return 2 if arguments else 0
     seed = seed or str(secrets.randbelow(1_000_000_000))
     print(f"The same examples again: ./dev check-long {name} {seed}", flush=True)
+    if name == "mutants":
+        return mutants.main(["--seed", seed])
     os.environ["MEDIA_ASSETS_LONG"] = "1"
     return int(pytest.main([*PROOFS[name][1], "--quiet", f"--hypothesis-seed={seed}"]))
 

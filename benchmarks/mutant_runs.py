@@ -17,11 +17,12 @@ import signal
 import sys
 import tempfile
 import time
+import traceback
 import types
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import coverage
 import pytest
@@ -152,25 +153,32 @@ class MutantRuns:
         what = {None: "timed out", 0: "survived", _NOT_IN_PLACE: "not in place"}.get(code, "killed")
         return Outcome(index, what, len(items), left_out, time.monotonic() - begun)
 
-    def _run_child(self, mutant: Mutant, items: list[pytest.Item], folder: Path) -> None:
-        """Make the change in this process and run the tests; never returns."""
+    def _run_child(self, mutant: Mutant, items: list[pytest.Item], folder: Path) -> NoReturn:
+        """Make the change in this process and run the tests."""
         code = _NOT_IN_PLACE
         try:
             os.setsid()
-            nowhere = os.open(os.devnull, os.O_RDWR)
-            for descriptor in (0, 1, 2):
-                os.dup2(nowhere, descriptor)
-            config = items[0].config
-            config.pluginmanager.unregister(name="terminalreporter")
-            # pytest has no public way to it, and tests of two lanes must not share a folder.
-            config._tmp_path_factory._basetemp = folder  # type: ignore[attr-defined]  # noqa: SLF001
             _put_in_place(mutant, self._functions)
-            self._in_child, code = True, _NOTICED
-            for item, following in zip(items, [*items[1:], items[-1]], strict=True):
-                item.config.hook.pytest_runtest_protocol(item=item, nextitem=following)
+            code = _NOTICED
+            self._run_quietly(items, folder)
             code = 0
+        except Exception:  # noqa: BLE001 - a change that breaks pytest itself is noticed, too
+            if code == _NOT_IN_PLACE:
+                traceback.print_exc()
         finally:
             os._exit(code)
+
+    def _run_quietly(self, items: list[pytest.Item], folder: Path) -> None:
+        nowhere = os.open(os.devnull, os.O_RDWR)
+        for descriptor in (0, 1, 2):
+            os.dup2(nowhere, descriptor)
+        config = items[0].config
+        config.pluginmanager.unregister(name="terminalreporter")
+        # pytest has no public way to it, and tests of two lanes must not share a folder.
+        config._tmp_path_factory._basetemp = folder  # type: ignore[attr-defined]  # noqa: SLF001
+        self._in_child = True
+        for item, following in zip(items, [*items[1:], items[-1]], strict=True):
+            config.hook.pytest_runtest_protocol(item=item, nextitem=following)
 
 
 def _wait(pid: int, within_s: float) -> int | None:
@@ -230,8 +238,10 @@ def _put_in_place(mutant: Mutant, functions: _Functions) -> None:
 def _forget_cached(path: str) -> None:
     """Clear what functions of a file remember from before the change."""
     for one in gc.get_objects():
-        if isinstance(one, functools._lru_cache_wrapper) and one.__wrapped__.__code__.co_filename == path:  # noqa: SLF001
-            one.cache_clear()
+        if isinstance(one, functools._lru_cache_wrapper):  # noqa: SLF001
+            code = getattr(one.__wrapped__, "__code__", None)
+            if code is not None and code.co_filename == path:
+                one.cache_clear()
 
 
 def _codes_in(code: types.CodeType) -> Iterator[types.CodeType]:
