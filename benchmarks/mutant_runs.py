@@ -40,6 +40,10 @@ _Functions = dict[tuple[str, str, int], list[types.FunctionType]]
 _NOTICED, _NOT_IN_PLACE = 1, 3
 
 
+class _CannotBeImportedError(Exception):
+    """The file raises as soon as it is imported: nobody could overlook that."""
+
+
 @dataclasses.dataclass(frozen=True)
 class Outcome:
     """What came of one mutant."""
@@ -162,6 +166,8 @@ class MutantRuns:
             code = _NOTICED
             self._run_quietly(items, folder)
             code = 0
+        except _CannotBeImportedError:
+            code = _NOTICED
         except Exception:  # noqa: BLE001 - a change that breaks pytest itself is noticed, too
             if code == _NOT_IN_PLACE:
                 traceback.print_exc()
@@ -257,7 +263,10 @@ def _assign(mutant: Mutant, tree: ast.Module) -> None:
     (home,) = (one for one in modules if getattr(one, "__file__", None) == str(mutant.path))
     (statement,) = (one for one in tree.body if one.lineno <= mutant.line <= (one.end_lineno or 0))
     changed = dict(vars(home))
-    exec(compile(ast.Module([statement], []), str(mutant.path), "exec"), changed)  # noqa: S102 - our own source
+    try:
+        exec(compile(ast.Module([statement], []), str(mutant.path), "exec"), changed)  # noqa: S102 - our own source
+    except Exception as error:
+        raise _CannotBeImportedError from error
     old = vars(home)[mutant.function]
     for module in modules:
         if vars(module).get(mutant.function) is old:

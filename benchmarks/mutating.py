@@ -9,7 +9,7 @@ import ast
 import copy
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 _WORD = re.compile(r"[A-Za-z_:%.]+")
@@ -48,6 +48,8 @@ class Mutant:
     """One change of one file."""
 
     path: Path
+    source: str = field(repr=False)
+    """The file as it was imported, whoever edits it meanwhile."""
     line: int
     last_line: int
     function: str
@@ -66,14 +68,15 @@ class Mutant:
 
 def mutants_of(path: Path) -> list[Mutant]:
     """Return every change of a file."""
-    tree = ast.parse(path.read_text(encoding="utf-8"))
+    source = path.read_text(encoding="utf-8")
     found = []
-    for number, (place, node, change) in enumerate(_changes(tree)):
+    for number, (place, node, change) in enumerate(_changes(ast.parse(source))):
         before, after = _shown(node), _shown(change(copy.deepcopy(node)))
         statement = place.statement
         found.append(
             Mutant(
                 path=path,
+                source=source,
                 line=node.lineno,  # type: ignore[attr-defined] - expressions and statements have one
                 last_line=min(node.end_lineno or 0, statement.end_lineno or 0),  # type: ignore[attr-defined]
                 function=place.function,
@@ -88,13 +91,13 @@ def mutants_of(path: Path) -> list[Mutant]:
 
 def mutated_tree(mutant: Mutant) -> ast.Module:
     """Return the file's tree with the one change made."""
-    tree = ast.parse(mutant.path.read_text(encoding="utf-8"))
+    tree = ast.parse(mutant.source)
     for number, (_, node, change) in enumerate(_changes(tree)):
         if number == mutant.number:
             changed = ast.copy_location(change(node), node)
             _Replace(node, changed).visit(tree)
             return ast.fix_missing_locations(tree)
-    message = f"{mutant.path} has changed: it has no change number {mutant.number}"
+    message = f"{mutant.path} has no change number {mutant.number}"
     raise LookupError(message)
 
 
@@ -102,7 +105,7 @@ def lines_of(mutant: Mutant) -> list[int]:
     """Return the lines on which a test meets the change: of a module's assignment, those that use its name."""
     if not mutant.is_assignment:
         return list(range(mutant.line, mutant.last_line + 1))
-    tree = ast.parse(mutant.path.read_text(encoding="utf-8"))
+    tree = ast.parse(mutant.source)
     return [node.lineno for node in ast.walk(tree) if isinstance(node, ast.Name) and node.id == mutant.function]
 
 
