@@ -43,6 +43,8 @@ LONG_FILES_FIRST = (
     "test_secrets.py",
     "test_run_blocking_webserver.py",
     "test_program.py",
+    "test_first_half.py",
+    "test_second_half.py",
     "test_paid_films.py",
     "test_interrupts.py",
     "test_fallback.py",

@@ -16,8 +16,8 @@ SCHEDULES = 10_000 if LONG else 2_000
 """As many as the issue asks for; a rate of violations above 0.15 % (0.03 %) would show with 95 % certainty."""
 HALF = SCHEDULES // 2
 _PROGRESS_EVERY = 500
-_RARE = frozenset({"adopted", "cleared", "cancel.before_send", "cancel.after_send", "gc.mark", "gc.delete"})
-"""Points that few schedules pass; for these it is enough that some of them were killed at."""
+_NEVER = 3 if LONG else 8
+"""Named points, of about 30, at which a sample may have killed nobody by chance; the crash matrix kills at each."""
 
 
 def play_half(desk: Desk, half: int, record_property: Callable[[str, object], None]) -> None:
@@ -58,8 +58,7 @@ def hold_that_enough_happened(counts: Counts) -> None:
     assert counts.states["SUCCEEDED"] >= 0.5 * counts.schedules
     points = [point for point in POINTS if point not in ELSEWHERE]
     never = [point for point in points if not counts.kills[point]]
-    assert set(never) <= _RARE, "nobody was killed there"
-    assert len(never) < len(_RARE)
+    assert len(never) <= _NEVER, f"nobody was killed at {', '.join(never)}"
     assert not [fault for fault, times in _least_faults(counts).items() if counts.faults[fault] < times]
 
 

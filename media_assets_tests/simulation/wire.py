@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from media_assets.artifact import MediaInfo, MediaKind
-from media_assets.errors import Billed, JudgeError, OutputLostError, ProviderUnavailableError, Rerun
+from media_assets.errors import Billed, JudgeError, MediaAssetsError, OutputLostError, ProviderUnavailableError, Rerun
 from media_assets.providers.base import HttpCall, HttpReply
 from media_assets.providers.transport.download import Downloaded
 from media_assets.providers.transport.wire import ExchangeLimits, NotSentError, ReplyLostError
@@ -98,8 +98,10 @@ async def _submitted(call: HttpCall, limits: ExchangeLimits, before_sending: Cal
             key = world.key_of(call.headers[ITEM_HEADER])
             world.order.sent(process, key)
             may_have_left = True
-            reply = _sent(call, key, fault, process)
             point("post.after_headers_sent")
+            await asyncio.sleep(0)
+            _hold_back(before_sending)
+            reply = _sent(call, key, fault, process)
             point("post.after_body_sent")
             came = await reply
             point("post.first_byte")
@@ -107,6 +109,15 @@ async def _submitted(call: HttpCall, limits: ExchangeLimits, before_sending: Cal
     except TimeoutError:
         message = "the deadline has passed"
         raise (ReplyLostError(message) if may_have_left else NotSentError(message)) from None
+
+
+def _hold_back(before_sending: Callable[[], None] | None) -> None:
+    """Keep the body back where it is too late for it by now: without it a request is none."""
+    try:
+        if before_sending is not None:
+            before_sending()
+    except MediaAssetsError as error:
+        raise ReplyLostError(error.message) from None
 
 
 def _sent(call: HttpCall, key: str, fault: str, process: "Process") -> "asyncio.Future[HttpReply]":
