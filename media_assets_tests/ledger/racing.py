@@ -32,7 +32,7 @@ TRANSITIONS_IN_A_CYCLE = 10
 _AT_ONCE = 6
 """Purchases that one process has under way: more than the small pool has connections."""
 _TRIES = 5
-"""Of a purchase on Postgres, which says after a while that it cannot be reached: 32 processes are many for two cores."""
+"""Of a purchase on Postgres, that says after a while that it cannot be reached: 32 processes are many for two cores."""
 _LOOK_EVERY_S = 0.005
 _WIDE = 10**12
 
