@@ -24,8 +24,7 @@ from media_assets.finishing import Finishing
 from media_assets.ledger import budgets, claiming, decisions, purchases
 from media_assets.ledger.budgets import Cap
 from media_assets.ledger.claiming import Claiming
-from media_assets.ledger.claims import Busy, known_of
-from media_assets.ledger.clock import utc_now
+from media_assets.ledger.claims import Busy, Claim, known_of
 from media_assets.ledger.lookups import Lookups
 from media_assets.ledger.ownership import Owner
 from media_assets.ledger.purchases import Purchases
@@ -48,11 +47,13 @@ Patch = pytest.MonkeyPatch
 def no_fence(patch: Patch, desk: Desk) -> None:
     """A stale writer changes the row all the same."""
 
-    def change(self: Claiming, connection: Any, claim: Any, values: Any, returning: Any = purchase.c.fence) -> Any:
-        mine = sa.update(purchase).where(purchase.c.request_key == claim.request_key)
-        return connection.execute(mine.values(updated_at=utc_now(), **values).returning(returning)).scalar_one()
+    change = Claiming._change
 
-    patch.setattr(Claiming, "_change", change)
+    def anyhow(self: Claiming, connection: sa.Connection, claim: Claim, *arguments: Any) -> Any:
+        fence = sa.select(purchase.c.fence).filter_by(request_key=claim.request_key)
+        return change(self, connection, replace(claim, fence=connection.execute(fence).scalar_one()), *arguments)
+
+    patch.setattr(Claiming, "_change", anyhow)
 
 
 def no_intent(patch: Patch, desk: Desk) -> None:

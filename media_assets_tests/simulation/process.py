@@ -141,7 +141,8 @@ class Process:
         return self.world.now
 
     def _awake_s(self) -> float:
-        return self.world.now - self.frozen_s
+        paused_s = 0.0 if self.paused_at is None else self.world.now - self.paused_at
+        return self.world.now - self.frozen_s - paused_s
 
     def waits(self, seconds: float) -> None:
         """Hold that no wait is longer than any deadline."""

@@ -189,7 +189,7 @@ class Provider:
             billed=billed,
             is_bad=self.chance(weather.bad),
             lag_s=rng.uniform(0, LONGEST_LAG_S) if self.chance(weather.lag) else 0.0,
-            hidden_s=rng.uniform(0, 40) if self.chance(weather.hidden) else 0.0,
+            hidden_s=rng.choice((rng.uniform(0, 40), rng.uniform(40, 200))) if self.chance(weather.hidden) else 0.0,
             expires_s=rng.uniform(0, 600) if self.chance(weather.expires) else 1e12,
             forgotten_s=rng.uniform(0, 600) if self.chance(weather.forgets) else 1e12,
         )
