@@ -46,7 +46,6 @@ Patch = pytest.MonkeyPatch
 
 def no_fence(patch: Patch, desk: Desk) -> None:
     """A stale writer changes the row all the same."""
-
     change = Claiming._change
 
     def anyhow(self: Claiming, connection: sa.Connection, claim: Claim, *arguments: Any) -> Any:
