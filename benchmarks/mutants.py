@@ -8,7 +8,6 @@ for each mutant, which takes a day.
 import argparse
 import os
 import random
-import re
 import sys
 from collections import Counter
 from pathlib import Path
@@ -84,7 +83,8 @@ def _shown(mutant: Mutant) -> str:
 
 
 def _report(mutants: list[Mutant], outcomes: list[Outcome], every: int) -> int:
-    explained = set(re.findall(r"^- (.+`)", EXPLAINED.read_text(encoding="utf-8"), re.MULTILINE))
+    lines = EXPLAINED.read_text(encoding="utf-8").splitlines()
+    explained = {line.removeprefix("- ").partition(" — ")[0] for line in lines if line.startswith("- ")}
     by_file: dict[str, Counter[str]] = {}
     for outcome in outcomes:
         by_file.setdefault(mutants[outcome.index].path.name, Counter())[outcome.what] += 1

@@ -37,8 +37,8 @@ _OPERATORS: dict[type[ast.operator], type[ast.operator]] = {
 }
 _CONDITIONS = frozenset({"where", "filter_by", "and_", "or_", "values"})
 """Calls of SQLAlchemy from which one argument after the other is left out."""
-_NOT_SWAPPED = frozenset({"isinstance", "cast", "getattr", "map", "execute"})
-"""Calls that fail at once with their arguments swapped, which shows nothing."""
+_NOT_SWAPPED = frozenset({"isinstance", "cast", "getattr", "map", "execute", "min", "max"})
+"""Calls that fail at once with their arguments swapped, or do the same, which shows nothing."""
 
 Change = Callable[[ast.AST], ast.AST]
 
