@@ -383,9 +383,6 @@ class Purchasing:
         return keep
 
     async def _finished(self, claim: Claim, order: Order, work: Work) -> Purchased:
-        row = await in_thread(self._ledger.purchases.get, claim.request_key)
-        if row is None:
-            message = f"purchase {claim.request_key[:12]} vanished from the ledger"
-            raise OutputLostError(message)
+        row = (await in_thread(self._ledger.purchases.get_many, [claim.request_key]))[claim.request_key]
         _log.info("bought %s from %s", claim.request_key[:12], order.spec.id)
         return Purchased.from_row(row, spent_micro_usd=work.spent_micro_usd, cached=False)
