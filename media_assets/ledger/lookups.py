@@ -103,12 +103,17 @@ class Lookups:
             return set(connection.execute(wanted).scalars())
 
     def ids_taken(self, provider: str, prediction_ids: Collection[str]) -> set[str]:
-        """Return those of a provider's predictions that purchases have already."""
+        """Return those of a provider's predictions that purchases have, or had before they were submitted again."""
         known = sa.select(purchase.c.prediction_id).where(
             purchase.c.provider == provider, purchase.c.prediction_id.in_(prediction_ids)
         )
+        before = sa.select(attempt.c.prediction_id).where(
+            attempt.c.prediction_id.in_(prediction_ids),
+            attempt.c.request_key == purchase.c.request_key,
+            purchase.c.provider == provider,
+        )
         with self._database.read() as connection:
-            return set(connection.execute(known).scalars())
+            return set(connection.execute(sa.union(known, before)).scalars())
 
     def attempts(self, request_key: str) -> list[dict[str, Any]]:
         """Return every attempt of one purchase, without its token."""

@@ -200,6 +200,17 @@ def test_what_has_ended_is_begun_again_only_when_that_is_free_or_asked_for(
         assert _row(ledger).state is S.RESERVED
 
 
+def test_what_an_earlier_submission_became_stays_taken(ledger: Ledger) -> None:
+    """Else a retry whose reply is lost adopts the very prediction that had failed, and it is paid for once more."""
+    ledger.purchases.leave(_bring_to(ledger, S.FAILED_PAID))
+
+    _claimed(ledger, retry_failed=True)
+
+    assert _row(ledger).prediction_id is None
+    assert ledger.purchases.ids_taken(some_request().provider, {_PREDICTION.id, "another"}) == {_PREDICTION.id}
+    assert ledger.purchases.ids_taken("elsewhere", {_PREDICTION.id}) == set()
+
+
 def test_a_paid_purchase_that_never_reached_the_provider_is_sent_again_by_itself(ledger: Ledger) -> None:
     """Nothing was billed and the error says that a rerun submits again: no person is needed."""
     claim = _claimed(ledger)

@@ -257,7 +257,8 @@ class Schedule:
                 break
             world.pass_time(4000.0)
         world.pass_time(10_000.0)
-        world.person(self._sweep)
+        if world.counts.kills.total():
+            world.person(self._sweep)
         world.order.at_rest()
         world.hold()
         self._decide_the_rest()
