@@ -12,7 +12,7 @@ import os
 import re
 import secrets
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, fields
 from enum import StrEnum
 from pathlib import Path
@@ -194,14 +194,13 @@ class ArtifactStore:
             note.touch(exist_ok=False)
             os.utime(note, (since_s, since_s))
 
-    def unrecorded(self) -> list[Unrecorded]:
-        """Return the notes on files that the ledger perhaps does not name."""
+    def unrecorded(self, names: Iterable[str] | None = None) -> list[Unrecorded]:
+        """Return the notes on files that the ledger perhaps does not name: on these alone, or all."""
         folder = self.root / _UNRECORDED
-        names = [path.name for path in folder.iterdir()] if folder.is_dir() else []
-        return [found for name in sorted(names) if (found := self.unrecorded_of(name)) is not None]
+        wanted = (path.name for path in folder.glob("*")) if names is None else names
+        return [found for name in sorted(wanted) if (found := self._read_note(name)) is not None]
 
-    def unrecorded_of(self, name: str) -> Unrecorded | None:
-        """Return the note on one file, if there is one."""
+    def _read_note(self, name: str) -> Unrecorded | None:
         try:
             since_s = self._note(name).stat().st_mtime
             lines = self._note(name).read_text(encoding="ascii").split()

@@ -73,12 +73,12 @@ def _chosen(wanted: Sequence[str], ledger: Ledger, transport: Transport) -> list
     for name in dict.fromkeys(wanted) or KEY_VARIABLES:
         problem = transport.key_problem(name)
         if problem is None or transport.adapter(name).list_lag_s is None:
-            if wanted or problem is None or ledger.bills.models(name):
+            if wanted or problem is None or ledger.bills.endpoints(name):
                 chosen.append(name)
         elif wanted:
             message = f"{name} cannot be asked for its bill: {problem}."
             raise ConfigurationError(message)
-        elif ledger.bills.models(name):
+        elif ledger.bills.endpoints(name):
             say(f"{name} was not asked for its bill: {problem}.")
     return chosen
 

@@ -1,5 +1,6 @@
 """What the ledger holds of a provider's predictions, to be compared with the provider's own bill."""
 
+import json
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from datetime import datetime
@@ -67,12 +68,11 @@ class Bills:
                     found[row.request_key] = Bought(row=as_row(row), first_intent_at=at)
         return found
 
-    def models(self, provider: str) -> set[str]:
-        """Return every model of a provider that was ever asked for."""
+    def endpoints(self, provider: str) -> set[str]:
+        """Return whatever was ever asked of a provider, by its own names."""
+        of_model = sa.select(sa.func.min(purchase.c.canon_json)).filter_by(provider=provider).group_by(purchase.c.model)
         with self._database.read() as connection:
-            return set(
-                connection.execute(sa.select(purchase.c.model).filter_by(provider=provider).distinct()).scalars()
-            )
+            return {str(json.loads(text)["endpoint"]) for text in connection.execute(of_model).scalars()}
 
 
 def _chunks(values: Collection[str]) -> Iterator[list[str]]:

@@ -105,9 +105,7 @@ class Garbage:
         for token in self._replies():
             self.spool.drop(token)
             done.replies += 1
-        for row in self._paid():
-            if self._give_up(row):
-                done.paid.append(row)
+        done.paid = [row for row in self._paid() if self._give_up(row)]
         self.ledger.garbage.mark(self.now)
         self.ledger.garbage.forget(before=self._unused_before, condemn=self._condemn)
         self._remove_unrecorded(done)
@@ -119,18 +117,15 @@ class Garbage:
         return self.now - timedelta(days=self.rules.unused_days)
 
     @property
-    def _paid_before(self) -> datetime | None:
-        return None if self.rules.paid_days is None else self.now - timedelta(days=self.rules.paid_days)
+    def _paid_before(self) -> datetime:
+        return self.now - timedelta(days=self.rules.paid_days or 0.0)
 
     def _paid(self) -> list[PurchaseRow]:
-        return [] if self._paid_before is None else self.ledger.garbage.paid_before(self._paid_before)
+        return [] if self.rules.paid_days is None else self.ledger.garbage.paid_before(self._paid_before)
 
     def _give_up(self, row: PurchaseRow) -> bool:
-        if self._paid_before is None or self.rules.paid_days is None:
-            return False
-        return self.ledger.garbage.give_up(
-            row, self._paid_before, days=self.rules.paid_days, who=self.rules.who, condemn=self._condemn
-        )
+        days, who = self.rules.paid_days or 0.0, self.rules.who
+        return self.ledger.garbage.give_up(row, self._paid_before, days=days, who=who, condemn=self._condemn)
 
     def _condemn(self, artifact: Artifact) -> None:
         # As if it had been there for ever: whoever strikes it from the ledger has made sure that it may go.
@@ -174,23 +169,20 @@ class Garbage:
         return is_old
 
     def _remove_unrecorded(self, done: Collected) -> None:
-        notes = self.store.unrecorded()
-        for start in range(0, len(notes), _BATCH):
-            some = notes[start : start + _BATCH]
+        names = [note.name for note in self.store.unrecorded()]
+        for start in range(0, len(names), _BATCH):
+            some = names[start : start + _BATCH]
             # Nobody records a file before this block is left; and whoever does so after it, looks whether it is there.
-            with self.ledger.garbage.unnamed([note.name for note in some]) as unnamed:
-                for note in some:
-                    self._remove(done, note.name, is_named=note.name not in unnamed)
+            with self.ledger.garbage.unnamed(some) as unnamed:
+                for note in self.store.unrecorded(some):  # again: they may have been stored anew
+                    self._remove(done, note, is_named=note.name not in unnamed)
 
-    def _remove(self, done: Collected, name: str, *, is_named: bool) -> None:
-        note = self.store.unrecorded_of(name)  # again: it may have been stored anew
-        if note is None:
-            return
+    def _remove(self, done: Collected, note: Unrecorded, *, is_named: bool) -> None:
         if not is_named:
             if self._place(done, note):
-                self.store.remove(name)
+                self.store.remove(note.name)
         elif not self.ledger.garbage.still_wanted(note.wanted_by):
-            self.store.drop_note(name)
+            self.store.drop_note(note.name)
 
 
 def _paid_file(row: PurchaseRow) -> File:

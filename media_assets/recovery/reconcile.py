@@ -12,7 +12,7 @@ from decimal import Decimal
 from enum import StrEnum
 
 from media_assets.catalog import Catalog
-from media_assets.errors import ConfigurationError, MediaAssetsError, UnknownModelError
+from media_assets.errors import ConfigurationError
 from media_assets.ledger import Ledger
 from media_assets.ledger.bills import Bought
 from media_assets.ledger.rows import PurchaseRow
@@ -175,7 +175,7 @@ class Reconciling:
         bills, provider = self.ledger.bills, done.provider
         claimants = bills.claimants(provider, {one for charge in charges for one in charge.ids})
         of_purchase: dict[str, list[Charge]] = {}
-        endpoints = self._endpoints(provider)
+        endpoints = bills.endpoints(provider)
         for charge in charges:
             key = next((claimants[one] for one in charge.ids if one in claimants), None)
             if key is not None:
@@ -217,39 +217,30 @@ class Reconciling:
         return ""
 
     def _billed_usd(self, row: PurchaseRow, charges: list[Charge]) -> Decimal | None:
-        total = Decimal(0)
-        for charge in charges:
-            usd = charge.usd if charge.usd is not None else self._at_our_price(row, charge)
-            if usd is None:
-                return None
-            total += usd
-        return total
+        amounts = [at_our_price(self.catalog, row, charge, today=self.now.date()) for charge in charges]
+        return None if None in amounts else sum((one for one in amounts if one is not None), Decimal(0))
 
-    def _at_our_price(self, row: PurchaseRow, charge: Charge) -> Decimal | None:
-        """Return what a prediction comes to by our prices, for what the provider says it used."""
-        try:
-            spec = self.catalog.get(row.model)
-            day = date.fromisoformat(row.price_from) if row.price_from else self.now.date()
-            usd = cost(spec, row.request(), reported=charge.used, today=day).usd
-        except (UnknownModelError, ConfigurationError):
-            return None
-        if spec.paid_by_time:
-            return usd if "compute_s" in charge.used else None
-        if charge.state is not State.SUCCEEDED:
-            return Decimal(0) if charge.state is State.FAILED and not spec.billed_failed else None
-        counted, own = charge.used.get(_CHARACTERS), row.reported.get(_CHARACTERS)
-        # What a character counts as is the provider's to say; that it is as many as it told us is what is looked at.
-        return usd * counted / Decimal(own) if counted is not None and own and Decimal(own) else usd
 
-    def _endpoints(self, provider: str) -> set[str]:
-        """Return what the ledger ever asked of a provider, as far as the catalog still knows it."""
-        found = set()
-        for model in self.ledger.bills.models(provider):
-            try:
-                found.add(self.catalog.get(model).endpoint)
-            except MediaAssetsError:
-                continue
-        return found
+def at_our_price(catalog: Catalog, row: PurchaseRow, charge: Charge, *, today: date) -> Decimal | None:
+    """Return what a prediction was charged: the bill's own USD, else what was used, at the price of its purchase.
+
+    None where that cannot be told. ``today`` decides the price where none is recorded.
+    """
+    if charge.usd is not None:
+        return charge.usd
+    try:
+        spec = catalog.get(row.model)
+        day = date.fromisoformat(row.price_from) if row.price_from else today
+        usd = cost(spec, row.request(), reported=charge.used, today=day).usd
+    except ConfigurationError:  # the catalog does not know the model, or its price, any more
+        return None
+    if spec.paid_by_time:
+        return usd if "compute_s" in charge.used else None
+    if charge.state is not State.SUCCEEDED:
+        return Decimal(0) if charge.state is State.FAILED and not spec.billed_failed else None
+    counted, own = charge.used.get(_CHARACTERS), row.reported.get(_CHARACTERS)
+    # What a character counts as is the provider's to say; that it is as many as it told us is what is looked at.
+    return usd * counted / Decimal(own) if counted is not None and own and Decimal(own) else usd
 
 
 def _is_under(asked: str, endpoint: str) -> bool:

@@ -77,7 +77,7 @@ class Verification:
     def _of_orphans(self, paths: list[Path]) -> Iterator[Finding]:
         for path in paths:
             # One with a note was stored and not recorded: just now, or by a process that died; gc sees to that.
-            is_known = self.store.unrecorded_of(path.name) is not None or self.ledger.garbage.named([path.name])
+            is_known = self.store.unrecorded([path.name]) or self.ledger.garbage.named([path.name])
             is_in_its_place = path.parent.name == path.name[:2]
             if path.exists() and not (is_known and is_in_its_place):
                 do = "If another ledger uses this folder, it may be its file. If not, move it away: it is of no use."

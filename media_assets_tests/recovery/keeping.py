@@ -24,6 +24,9 @@ COLLECT = f"{__name__}:collect_in_child"
 BUY = f"{__name__}:buy_in_child"
 """What a ``Child`` calls."""
 
+WRITER = {"owner": "me", "token": "1"}
+"""Who stores a file by hand."""
+
 
 def lasting(duration_s: float) -> OwnProvider:
     """Return a provider whose silence lasts so long: other bytes under the same request."""

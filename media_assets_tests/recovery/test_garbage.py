@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from media_assets.catalog import Recovery
 from media_assets.errors import MediaAssetsError, OutputLostError
 from media_assets.ledger import open_ledger
 from media_assets.ledger.rows import PurchaseState
-from media_assets.ledger.schema import metadata
+from media_assets.ledger.schema import metadata, output, prompt
 from media_assets.prompt import Step
 from media_assets.providers.base import HttpReply
 from media_assets.providers.transport.spool import Spool
@@ -24,6 +24,7 @@ from media_assets_tests.making import OWN_ROUTES, SILENCE_IS_BAD, Shop, cheap_pr
 from media_assets_tests.recovery.keeping import (
     BUY,
     COLLECT,
+    WRITER,
     files,
     garbage,
     lasting,
@@ -169,6 +170,7 @@ def test_what_a_crash_left_without_a_row_goes(crashed: dict[str, _Crashed]) -> N
     assert len(files(one.home)) == 2, "the file, and the note on it"
 
     with open_ledger(one.home) as ledger:
+        assert len(names(garbage(ledger, one.home, days=15).look())) == 1
         assert names(garbage(ledger, one.home, days=13).collect()) == []
         assert len(names(garbage(ledger, one.home, days=15).collect())) == 1
 
@@ -202,6 +204,71 @@ def test_a_bad_paid_file_is_kept_when_a_retry_brought_a_good_one(shop: Shop) -> 
     assert shop.row.artifact not in {None, bad}
     assert names(garbage(shop.ledger, shop.home, days=1000).collect()) == []
     assert shop.store.verify(bad)
+
+
+def test_a_note_on_a_file_that_is_needed_is_dropped(shop: Shop) -> None:
+    """Killed between the row and the end of its note, or condemned just when it was wanted again."""
+    made = shop.buy().artifact
+    shop.store.condemn(made, since_s=0.0)
+
+    assert names(garbage(shop.ledger, shop.home, days=1000).look()) == []
+    assert names(garbage(shop.ledger, shop.home, days=1000).collect()) == []
+
+    assert shop.store.verify(made)
+    assert shop.store.unrecorded() == []
+
+
+def test_a_note_stays_while_something_paid_for_may_want_the_file(shop: Shop) -> None:
+    """Its bytes are those of something free; when that is made again with others, it is all there is."""
+    made = shop.buy().artifact
+    with pytest.raises(MediaAssetsError):
+        shop.buy(paid=True, take=1, question=SILENCE_IS_BAD)
+    paid = next(row for row in shop.ledger.purchases.search() if row.take == 1)
+    with shop.ledger.database.write() as connection:
+        connection.execute(sa.delete(output).filter_by(request_key=paid.request_key))
+    shop.store.put(shop.store.path(made), made.info, **WRITER, wanted_by=paid.request_key)
+
+    garbage(shop.ledger, shop.home, days=1000).collect()
+
+    assert [one.wanted_by for one in shop.store.unrecorded()] == [(paid.request_key,)]
+
+
+def test_the_rule_looks_once_more_before_it_deletes(shop: Shop) -> None:
+    """Two collectors, or a new pin, between the look and the deletion."""
+    shop.buy(paid=True)
+    moment = datetime.now(UTC) + timedelta(days=2)
+    (row,) = shop.ledger.garbage.paid_before(moment)
+    condemned: list[str] = []
+
+    def give_up() -> bool:
+        return shop.ledger.garbage.give_up(
+            row, moment, days=1, who="me", condemn=lambda made: condemned.append(made.sha256)
+        )
+
+    assert (give_up(), give_up()) == (True, False)
+    assert condemned == [row.artifact.sha256 if row.artifact else ""]
+    assert len(shop.ledger.decisions.of(row.request_key)) == 1
+
+
+def test_the_rule_leaves_a_failure_what_it_is(shop: Shop) -> None:
+    """It was paid for and not good enough, with or without its file."""
+    with pytest.raises(MediaAssetsError):
+        shop.buy(paid=True, question=SILENCE_IS_BAD)
+
+    assert len(garbage(shop.ledger, shop.home, days=2, paid_days=1).collect().paid) == 1
+
+    assert (shop.row.state, shop.row.artifact) == (PurchaseState.FAILED_PAID, None)
+    assert shop.row.error is not None
+    assert shop.row.error["class"] == "JudgeError"
+
+
+def test_what_a_pin_of_another_version_needs_nobody_can_tell(home: Path) -> None:
+    """So nothing that it may be made of is deleted."""
+    _paid_film(home)
+    with open_ledger(home) as ledger:
+        with ledger.database.write() as connection:
+            connection.execute(sa.update(prompt).values(body='{"from": "the future"}'))
+        assert garbage(ledger, home, days=400, paid_days=365).collect().paid == []
 
 
 def _paid_film(home: Path, **changes: Any) -> None:

@@ -10,14 +10,16 @@ import sqlalchemy as sa
 
 from media_assets.artifact import Artifact
 from media_assets.catalog import Recovery
+from media_assets.errors import LedgerError
 from media_assets.ledger import open_ledger
 from media_assets.ledger.audit import Finding
-from media_assets.ledger.schema import budget, output, purchase, reservation, step
+from media_assets.ledger.claims import Claim
+from media_assets.ledger.schema import artifact, budget, output, purchase, reservation, step
 from media_assets.providers.base import HttpReply
 from media_assets.providers.transport.spool import Spool
 from media_assets_tests.children import Child, run_children
 from media_assets_tests.making import SHOP_PRICE_USD, SHOP_REQUEST, Shop
-from media_assets_tests.recovery.keeping import COLLECT, verification
+from media_assets_tests.recovery.keeping import COLLECT, WRITER, lasting, leave_unused, verification
 
 _KEEPING = COLLECT.partition(":")[0]
 
@@ -245,6 +247,85 @@ def test_a_damaged_database_is_found(shop: Shop) -> None:
     assert [one.kind for one in found if one.kind != "damaged"] == []
     assert found
     assert "restore it from a backup" in found[0].do
+
+
+def test_an_index_that_lies_is_found(shop: Shop) -> None:
+    """Damage that no statement stumbles over: a row that an index does not know."""
+    connection = sqlite3.connect(shop.home / "ledger.db", isolation_level=None)
+    connection.execute("PRAGMA writable_schema=ON")
+    name = "ix_purchase_state"
+    (kept,) = connection.execute("SELECT sql FROM sqlite_master WHERE name = ?", [name]).fetchone()
+    (root,) = connection.execute("SELECT rootpage FROM sqlite_master WHERE name = ?", [name]).fetchone()
+    connection.execute("DELETE FROM sqlite_master WHERE name = ?", [name])
+    connection.close()
+    connection = sqlite3.connect(shop.home / "ledger.db", isolation_level=None)
+    connection.execute("UPDATE purchase SET state = 'FAILED_PAID'")
+    connection.execute("PRAGMA writable_schema=ON")
+    connection.execute("INSERT INTO sqlite_master VALUES ('index', ?, 'purchase', ?, ?)", [name, root, kept])
+    connection.close()
+    shop.ledger.database.engine.dispose()
+
+    assert {one.kind for one in _findings(shop)} == {"damaged"}
+
+
+def test_a_ledger_that_cannot_be_read_is_an_error(shop: Shop) -> None:
+    """Not everything is fine, and not everything is damage."""
+    with shop.ledger.database.write() as connection:
+        connection.exec_driver_sql("DROP TABLE reservation")
+
+    with pytest.raises(LedgerError, match="no such table"):
+        _findings(shop)
+
+
+def test_what_is_being_done_just_now_is_no_finding(shop: Shop) -> None:
+    """A claim of a living process, a file that is not recorded yet, a reply that is about to be dropped."""
+    purchases, made = shop.ledger.purchases, _artifact(shop)
+    claim = purchases.claim(
+        replace(SHOP_REQUEST, take=9),
+        recovery=Recovery.FREE,
+        prompt_key="cheap",
+        plan_id=shop.plan("0"),
+        estimate_micro_usd=0,
+    )
+    assert isinstance(claim, Claim)
+    other = shop.home / "other.wav"
+    other.write_bytes(shop.store.path(made).read_bytes() + b"x")
+    shop.store.put(other, made.info, **WRITER, wanted_by=claim.request_key)
+    attempt = purchases.last_attempt(SHOP_REQUEST.key)
+    assert attempt is not None
+    Spool(shop.ledger.spool_root).write(attempt.token, HttpReply(status=200, headers={}, body=b"{}"))
+
+    assert _findings(shop) == []
+
+
+def test_what_is_collected_while_it_is_looked_at_is_no_finding(shop: Shop) -> None:
+    """Its row was read, and then it went, row and file."""
+    Shop(shop.home, shop.ledger, lasting(1.5)).buy(take=1)
+    gone = False
+
+    def collect(_size_bytes: int) -> None:
+        nonlocal gone
+        if gone:
+            return
+        gone = True
+        with shop.ledger.database.write() as connection:
+            for table in (output, artifact, reservation, purchase, budget):
+                connection.execute(sa.delete(table))
+        for path in shop.store.files():
+            path.unlink()
+
+    assert [one.kind for one in verification(shop.ledger, shop.home).findings(collect)] == []
+    assert gone
+
+
+def test_a_file_that_nothing_needs_is_no_loss(shop: Shop) -> None:
+    """There is nothing to do but wait."""
+    with open_ledger(shop.home / "of its own") as ledger:
+        alone = Shop(shop.home / "of its own", ledger)
+        alone.store.path(leave_unused(alone)).unlink()
+        (finding,) = verification(ledger, alone.home).findings()
+
+    assert (finding.kind, "Nothing needs it" in finding.do) == ("missing-file", True)
 
 
 def test_one_moment_is_looked_at(home: Path) -> None:
