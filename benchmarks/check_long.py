@@ -31,7 +31,15 @@ PROOFS = {
         "10,000 simulated schedules, the wrong protocols, and 2,000 runs of the state machine",
         ["media_assets_tests/simulation", "--capture=no"],
     ),
-    "crash": ("every pair of crash points, the second one in the rerun", ["media_assets_tests/test_crash.py"]),
+    "crash": (
+        "every pair of crash points, the second one in the rerun; a purchase at every point with every signal, on "
+        "SQLite and on Postgres",
+        [
+            "media_assets_tests/test_crash_matrix.py",
+            "media_assets_tests/ledger/test_crash_signals.py",
+            "media_assets_tests/test_crash.py",
+        ],
+    ),
     "mutants": ("small changes of the ledger's code, and whether the tests notice each of them", []),
 }
 
