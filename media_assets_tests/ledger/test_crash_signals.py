@@ -17,6 +17,7 @@ from media_assets_tests.children import Child
 from media_assets_tests.conftest import LONG, SAMPLE
 from media_assets_tests.crash_cases import (
     CASES,
+    HURRIED,
     POINTS_PASSED,
     UNDECIDABLE,
     Buyer,
@@ -76,7 +77,9 @@ def _check_stopped(one: Case, case: tuple[str, str]) -> None:
 
 
 def _frozen(buyer: Buyer, point: str) -> list[Child]:
-    return [buyer.child(f"{point}=SIGSTOP", host="far"), buyer.child(host="here", cuts_off_others=True)]
+    # Who takes over waits for the deadline of a submission, whatever the provider can be asked afterwards.
+    first = buyer.child(f"{point}=SIGSTOP", host="far", deadlines=HURRIED)
+    return [first, buyer.child(host="here", cuts_off_others=True, deadlines=HURRIED)]
 
 
 def _check_frozen(one: Case, case: tuple[str, str]) -> None:
