@@ -71,14 +71,16 @@ class MutantRuns:
         self._durations_s: dict[str, float] = defaultdict(float)
         self._items: dict[str, pytest.Item] = {}
         self._functions: _Functions = {}
-        self._in_child = False
+        self._on_failure: Callable[[str], None] = self._note_failure
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        """Note how long a test took; the process of a mutant ends with the first failure."""
-        if self._in_child and report.failed:
-            os._exit(_NOTICED)
-        self.failed |= report.failed
+        """Note how long a test took, and what becomes of a failure: the process of a mutant ends with the first one."""
         self._durations_s[report.nodeid] += report.duration
+        if report.failed:
+            self._on_failure(report.nodeid)
+
+    def _note_failure(self, _name: str) -> None:
+        self.failed = True
 
     def pytest_runtestloop(self, session: pytest.Session) -> bool:
         """Run all tests once as they are, then the mutants."""
@@ -87,6 +89,7 @@ class MutantRuns:
         if not self.failed:
             tests_s = sum(self._durations_s.values())
             print(f"\n{len(session.items)} tests in {tests_s:.0f} s; now {len(self.mutants)} mutants", flush=True)
+            self._leave_out_what_fails_in_a_fork()
             self._functions = _functions_in({str(mutant.path) for mutant in self.mutants})
             for outcome in _read([self._fork_lane(number) for number in range(_LANES)]):
                 self._tell(Outcome(**outcome))
@@ -106,10 +109,35 @@ class MutantRuns:
             lines = measure.get_data().contexts_by_lineno(str(path))
             self._lines[path] = {line: {name for name in names if name} for line, names in lines.items()}
 
+    def _leave_out_what_fails_in_a_fork(self) -> None:
+        """The control: without any change, every test passes where the mutants run, or it would kill them all."""
+        items = list(self._items.values())
+        for told in _read([self._fork_control(items[number::_LANES]) for number in range(_LANES)]):
+            del self._items[told["fails"]]
+            print(f"fails in a fork without any mutant, so it is left out: {told['fails']}", flush=True)
+
+    def _fork_control(self, items: list[pytest.Item]) -> int:
+        reading, writing = os.pipe()
+        if os.fork() == 0:
+
+            def tell(name: str) -> None:
+                if name not in told:
+                    told.add(name)
+                    os.write(writing, (json.dumps({"fails": name}) + "\n").encode())
+
+            told: set[str] = set()
+            try:
+                with tempfile.TemporaryDirectory(prefix="mutants-") as folder:
+                    self._run_quietly(items, Path(folder), tell)
+            finally:
+                os._exit(0)
+        os.close(writing)
+        return reading
+
     def _tests_of(self, mutant: Mutant) -> tuple[list[pytest.Item], int]:
         """Return the tests to run for a mutant, the fastest first, and how many more there would be."""
         lines = self._lines[mutant.path]
-        names = {name for line in lines_of(mutant) for name in lines.get(line, ())}
+        names = {name for line in lines_of(mutant) for name in lines.get(line, ())} & self._items.keys()
         if not names:
             names = {name for name in self._items if f"/test_{mutant.path.stem}.py" in name}
         chosen: list[pytest.Item] = []
@@ -164,7 +192,7 @@ class MutantRuns:
             os.setsid()
             _put_in_place(mutant, self._functions)
             code = _NOTICED
-            self._run_quietly(items, folder)
+            self._run_quietly(items, folder, lambda _name: os._exit(_NOTICED))
             code = 0
         except _CannotBeImportedError:
             code = _NOTICED
@@ -174,15 +202,17 @@ class MutantRuns:
         finally:
             os._exit(code)
 
-    def _run_quietly(self, items: list[pytest.Item], folder: Path) -> None:
+    def _run_quietly(self, items: list[pytest.Item], folder: Path, on_failure: Callable[[str], None]) -> None:
         nowhere = os.open(os.devnull, os.O_RDWR)
         for descriptor in (0, 1, 2):
             os.dup2(nowhere, descriptor)
         config = items[0].config
         config.pluginmanager.unregister(name="terminalreporter")
-        # pytest has no public way to it, and tests of two lanes must not share a folder.
+        # pytest has no public way to these: tests of two lanes must not share a folder, and what is still set up is
+        # what the last test shares with the one that "came after it".
         config._tmp_path_factory._basetemp = folder  # type: ignore[attr-defined]  # noqa: SLF001
-        self._in_child = True
+        items[0].session._setupstate.teardown_exact(items[0])  # noqa: SLF001
+        self._on_failure = on_failure
         for item, following in zip(items, [*items[1:], items[-1]], strict=True):
             config.hook.pytest_runtest_protocol(item=item, nextitem=following)
 
