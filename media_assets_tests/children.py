@@ -67,7 +67,7 @@ class Ended:
         return self.exit_code == -signal.SIGKILL
 
 
-def run_children(chains: Sequence[Sequence[Child]], *, at_once: int, deadline_s: float = 120) -> list[list[Ended]]:
+def run_children(chains: Sequence[Sequence[Child]], *, at_once: int, deadline_s: float = 500) -> list[list[Ended]]:
     """Run chains of children, the children of one chain one after the other.
 
     Args:
@@ -98,7 +98,7 @@ def run_children(chains: Sequence[Sequence[Child]], *, at_once: int, deadline_s:
     return [[Ended(*ended) for ended in chain] for chain in json.loads(helper.stdout)]
 
 
-def race(call: str, each: Sequence[Mapping[str, Any]], *, deadline_s: float = 120) -> list[Any]:
+def race(call: str, each: Sequence[Mapping[str, Any]], *, deadline_s: float = 500) -> list[Any]:
     """Run one child for each set of arguments, all at the same time; return what they returned."""
     ended = run_children([[Child(call, arguments)] for arguments in each], at_once=len(each), deadline_s=deadline_s)
     assert [one.exit_code for (one,) in ended] == [0] * len(each)

@@ -75,7 +75,7 @@ def test_every_named_point_was_hit(crashed: dict[str, tuple[Path, list[Ended]]])
     assert hit == set(_FREE)
 
 
-@pytest.mark.timeout(3600 if len(_ALL_PAIRS) == _PAIRS_TRIED else 180)
+@pytest.mark.timeout(3600 if len(_ALL_PAIRS) == _PAIRS_TRIED else 600)
 def test_a_crash_in_the_rerun_after_a_crash_is_made_good(
     tmp_path: Path, record_property: Callable[[str, object], None]
 ) -> None:

@@ -172,7 +172,7 @@ def _sample(corpus: dict[Step, dict[str, Callable[[], bytes]]]) -> list[tuple[St
     return chosen
 
 
-@pytest.mark.timeout(600 if LONG else 180)
+@pytest.mark.timeout(1200 if LONG else 600)
 def test_every_hostile_file_ends_in_a_clear_error_or_a_good_film(
     scene: Scene,
     corpus: dict[Step, dict[str, Callable[[], bytes]]],

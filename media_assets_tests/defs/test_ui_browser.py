@@ -19,7 +19,7 @@ from playwright.sync_api import Page, expect, sync_playwright
 
 from media_assets_tests.defs.webserver import free_port
 
-pytestmark = [pytest.mark.browser, pytest.mark.webserver, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.browser, pytest.mark.webserver, pytest.mark.timeout(600)]
 
 ROOT = Path(__file__).parent.parent.parent
 SCREENSHOTS = os.environ.get("MEDIA_ASSETS_SCREENSHOTS")

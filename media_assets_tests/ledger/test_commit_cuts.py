@@ -188,7 +188,7 @@ def test_a_purchase_is_submitted_once_wherever_the_line_is_cut(
     record_property(SAMPLE, f"{len(tried)} of {len(every)} cuts around the commits of a purchase ({kind})")
 
 
-@pytest.mark.timeout(900 if LONG else 180)
+@pytest.mark.timeout(900 if LONG else 600)
 def test_one_process_goes_on_however_often_its_line_is_cut(
     migrated: str, tmp_path: Path, record_property: Callable[[str, object], None]
 ) -> None:

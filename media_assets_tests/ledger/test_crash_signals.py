@@ -153,7 +153,7 @@ def ran(server: Server, template: str, tmp_path_factory: pytest.TempPathFactory)
     return came
 
 
-@pytest.mark.timeout(3000 if LONG else 180)
+@pytest.mark.timeout(3000 if LONG else 600)
 @pytest.mark.parametrize("name", _KINDS)
 def test_disturbed_anywhere_it_is_bought_once(
     ran: _Ran, name: str, record_property: Callable[[str, object], None]

@@ -95,7 +95,7 @@ def _crashing(server: Server) -> Iterator[list[float]]:
         crashes.join()
 
 
-@pytest.mark.timeout(_ENOUGH_S + 180)
+@pytest.mark.timeout(_ENOUGH_S + 600)
 def test_purchases_outlive_a_database_that_crashes(
     tmp_path: Path, record_property: Callable[[str, object], None]
 ) -> None:

@@ -1,7 +1,4 @@
-"""Every write of the protocol, column by column: what it leaves in its own rows, and that all others stay as they are.
-
-Accounting, a rerun and a person who asks the provider read these columns years later.
-"""
+"""Every write of the protocol, column by column: what it leaves in its own rows, and that all others stay as they are."""
 
 from collections.abc import Callable, Iterator
 from datetime import date

@@ -316,7 +316,7 @@ def _mutated(data: bytes, random_: random.Random) -> bytes:
     return bytes(spoilt)
 
 
-@pytest.mark.timeout(1800 if LONG else 180)
+@pytest.mark.timeout(1800 if LONG else 600)
 def test_damaged_files_never_meet_a_defect_of_ours(
     sources: Sources, ends: list[Ended], tmp_path: Path, record_property: Callable[[str, object], None]
 ) -> None:

@@ -141,7 +141,6 @@ def _leave_garbage(shop: Shop, *, paid: bool) -> set[str]:
     return gone
 
 
-@pytest.mark.timeout(180)
 @pytest.mark.parametrize("case", ["gc.mark", "gc.delete", "rule"])
 def test_killed_anywhere_the_next_one_finishes(crashed: dict[str, _Crashed], case: str) -> None:
     """No row ever names a file that is gone; a file that no row names is found again, also one that was paid for."""
@@ -158,7 +157,6 @@ def test_killed_anywhere_the_next_one_finishes(crashed: dict[str, _Crashed], cas
     assert (case == "rule") == (rows[0].state is PurchaseState.LOST_OUTPUT)
 
 
-@pytest.mark.timeout(180)
 def test_what_a_crash_left_without_a_row_goes(crashed: dict[str, _Crashed]) -> None:
     """Killed between storing and recording: it is made again, and the file would lie there for ever."""
     one = crashed["free"]
@@ -173,7 +171,6 @@ def test_what_a_crash_left_without_a_row_goes(crashed: dict[str, _Crashed]) -> N
     assert files(one.home) == set()
 
 
-@pytest.mark.timeout(180)
 def test_what_a_crash_left_without_a_row_is_kept_while_it_may_be_paid_for(crashed: dict[str, _Crashed]) -> None:
     """When the provider has deleted its output, this file is all there is of it."""
     one = crashed["paid"]
@@ -279,7 +276,6 @@ def raced(tmp_path_factory: pytest.TempPathFactory) -> dict[str, _Crashed]:
     }
 
 
-@pytest.mark.timeout(180)
 def test_a_file_that_is_stored_just_when_its_equal_is_collected_is_there(raced: dict[str, _Crashed]) -> None:
     """Storing finds the old file and counts on it; then the collector removes it; then the purchase is recorded."""
     one = raced["stored"]
@@ -293,7 +289,6 @@ def test_a_file_that_is_stored_just_when_its_equal_is_collected_is_there(raced: 
         assert names(garbage(ledger, one.home, days=1000).collect()) == []
 
 
-@pytest.mark.timeout(180)
 def test_collecting_beside_runs_loses_nothing(raced: dict[str, _Crashed]) -> None:
     """Two processes store and drop the same bytes all the time, and two collect with no patience at all."""
     one = raced["beside"]

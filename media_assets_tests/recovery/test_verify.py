@@ -342,7 +342,6 @@ def test_one_moment_is_looked_at(home: Path) -> None:
     assert (before, after, now) == ([500_000], [500_000], [1_000_000])
 
 
-@pytest.mark.timeout(180)
 def test_a_busy_home_has_no_findings(home: Path) -> None:
     """Two processes buy, one collects garbage, and whoever looks meanwhile finds nothing wrong."""
     with open_ledger(home):
