@@ -1,4 +1,4 @@
-"""Every write of the protocol, column by column: what it leaves in its own rows, and that all others stay as they are."""
+"""Every write of the protocol, column by column: what it leaves in its own rows, and that all other rows stay."""
 
 from collections.abc import Callable, Iterator
 from datetime import date
