@@ -288,16 +288,27 @@ def _codes_in(code: types.CodeType) -> Iterator[types.CodeType]:
 
 
 def _assign(mutant: Mutant, tree: ast.Module) -> None:
-    """Evaluate a module's changed assignment, and give it to every module that has taken the value."""
+    """Evaluate a module's changed assignment, and those that build on it, and give them to whoever has taken them."""
     modules = [one for one in sys.modules.values() if getattr(one, "__name__", "").startswith("media_assets")]
     (home,) = (one for one in modules if getattr(one, "__file__", None) == str(mutant.path))
-    (statement,) = (one for one in tree.body if one.lineno <= mutant.line <= (one.end_lineno or 0))
-    changed = dict(vars(home))
-    try:
-        exec(compile(ast.Module([statement], []), str(mutant.path), "exec"), changed)  # noqa: S102 - our own source
-    except Exception as error:
-        raise _CannotBeImportedError from error
-    old = vars(home)[mutant.function]
+    before, after = dict(vars(home)), dict(vars(home))
+    names: set[str] = set()
+    for statement in tree.body:
+        target = _assigned(statement)
+        is_changed = statement.lineno <= mutant.line <= (statement.end_lineno or 0)
+        if target and (is_changed or names & {one.id for one in ast.walk(statement) if isinstance(one, ast.Name)}):
+            try:
+                exec(compile(ast.Module([statement], []), str(mutant.path), "exec"), after)  # noqa: S102 - our own
+            except Exception as error:
+                raise _CannotBeImportedError from error
+            names.add(target)
     for module in modules:
-        if vars(module).get(mutant.function) is old:
-            setattr(module, mutant.function, changed[mutant.function])
+        for name in names:
+            if vars(module).get(name) is before[name]:
+                setattr(module, name, after[name])
+
+
+def _assigned(statement: ast.stmt) -> str:
+    """Return the name that a module's own assignment gives a value to."""
+    targets = statement.targets if isinstance(statement, ast.Assign) else [getattr(statement, "target", None)]
+    return targets[0].id if isinstance(targets[0], ast.Name) else ""
