@@ -55,7 +55,8 @@ class Laws:
         self.rows: dict[str, Row] = {}
         self.ordered: dict[str, int] = {}
         """Further submissions that a person asked for, by request key."""
-        self._sent: set[str] = set()
+        self._intended: set[str] = set()
+        """Request keys of all that was ever about to be submitted."""
 
     def orders(self, request_key: str) -> None:
         """Take note that a person lets a purchase be submitted once more."""
@@ -88,6 +89,8 @@ class Laws:
                 self._violates("I4", f"{self._name(row)} is {row.state} and nothing is reserved for it")
             elif row.state not in _HOLDS_MONEY and row.request_key in by_key:
                 self._violates("I4", f"{self._name(row)} is {row.state} and money is reserved for it")
+            if row.state == PurchaseState.SUBMITTING:
+                self._intended.add(row.request_key)
             self._changed(before.get(row.request_key), row)
         ids = [row.prediction_id for row in self.rows.values() if row.prediction_id]
         if len(ids) != len(set(ids)):
@@ -117,7 +120,6 @@ class Laws:
 
     def sent(self, process: "Process", key: str) -> None:
         """Hold what has to be durable when the first byte of a submission leaves."""
-        self._sent.add(key)
         row = self.rows.get(key)
         open_attempts = self._one("SELECT count(*) FROM attempt WHERE request_key=? AND outcome IS NULL", key)
         if row is None or row.state != PurchaseState.SUBMITTING or not open_attempts:
@@ -130,7 +132,7 @@ class Laws:
         world, alike = self._world, self._world.alike(key)
         jobs = world.provider.of(alike)
         allowed = sum(not job.billed and job.state(world.now).is_final for job in jobs)
-        allowed += sum(1 + self.ordered.get(one, 0) + self.by_policy(one) for one in alike & self._sent)
+        allowed += sum(1 + self.ordered.get(one, 0) + self.by_policy(one) for one in alike & self._intended)
         world.counts.accepted += 1
         if len(jobs) + 1 > allowed:
             self._violates("I1", f"{self._world.name_of(key)} is accepted again")

@@ -235,8 +235,9 @@ class Schedule:
         known |= {row.prediction_id for row in self.world.order.rows.values() if row.request_key != key}
         known |= self._written_off
         rows = self.world.order.rows.values()
-        if any(row.state == PurchaseState.UNKNOWN for row in rows if row.request_key in alike - {key}):
-            alike = {key}  # the others are still to be decided, and theirs is theirs
+        undecided = {PurchaseState.UNKNOWN, PurchaseState.SUBMITTING}
+        if any(row.state in undecided for row in rows if row.request_key in alike - {key}):
+            alike = {key}  # what became of the others is still open, and theirs is theirs
         return [job for job in self.world.provider.of(alike) if job.id not in known]
 
     # Rest.
