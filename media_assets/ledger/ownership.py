@@ -88,11 +88,8 @@ class Owner:
             fcntl.flock(descriptor, fcntl.LOCK_EX)
             os.write(descriptor, f"{self.pid}\n".encode())
             # Between creation and lock a sweeper may have taken the file for a dead owner's and removed it.
-            try:
-                if path.stat().st_ino == os.fstat(descriptor).st_ino:
-                    return name, descriptor
-            except FileNotFoundError:
-                pass
+            if os.fstat(descriptor).st_nlink:
+                return name, descriptor
             os.close(descriptor)
 
     def forget(self) -> None:

@@ -396,3 +396,32 @@ def test_decisions(ledger: Ledger) -> None:
     assert written_off["purchase"]["cost_micro_usd"] == 1_300_000
     assert [one["n"] for one in ledger.decisions.of(REQUEST.key)] == [1, 2]
     assert ledger.decisions.of("0" * 64) == []
+
+
+def test_a_retry_of_a_process_that_died_leaves_the_failure_as_it_was(ledger: Ledger, tmp_path: Path) -> None:
+    """Nothing was sent: what a person would have to decide on, and why, still stands."""
+    claimed, token = _sent(ledger)
+    ledger.purchases.write_failed(claimed, token, RequestRejectedError("too rude"), outcome="failed")
+    ledger.purchases.leave(claimed)
+    before = _rows(ledger)["purchase"][REQUEST.key,]
+    with open_ledger(tmp_path) as dying:
+        retried = dying.purchases.claim(
+            REQUEST, recovery=Recovery.NONE, prompt_key="a", plan_id="q", estimate_micro_usd=1, retry_failed=True
+        )
+        assert isinstance(retried, Claim)
+
+    assert ledger.purchases.release_dead() == 1
+
+    after = _rows(ledger)["purchase"][REQUEST.key,]
+    assert (after["state"], after["error"]) == (before["state"], before["error"]) == ("FAILED_FREE", before["error"])
+
+
+def test_what_was_never_submitted_has_no_attempt(ledger: Ledger) -> None:
+    claimed = _claimed(ledger)
+
+    assert ledger.purchases.last_attempt(claimed.request_key) is None
+    token = ledger.purchases.write_intent(claimed, within_s=7)
+
+    last = ledger.purchases.last_attempt(claimed.request_key)
+    assert last is not None
+    assert (last.token, last.n, last.has_ended, last.outcome) == (token, 1, False, None)
