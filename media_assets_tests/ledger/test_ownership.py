@@ -14,6 +14,7 @@ from subprocess import PIPE, Popen
 import pytest
 
 from media_assets.errors import LedgerError
+from media_assets.ledger import open_ledger
 from media_assets.ledger.ownership import Owner
 from media_assets_tests.children import race
 
@@ -235,3 +236,18 @@ def test_what_a_process_owns_its_child_does_not(owner: Owner, monkeypatch: pytes
     for ask in (owner.require_alive, owner.renew, owner.permit(60)):
         with pytest.raises(LedgerError, match="forked"):
             ask()
+
+
+def test_a_child_that_closes_its_parents_ledger_leaves_its_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A pool of processes closes what it inherits when it ends; its parent is in the middle of a download."""
+    ledger = open_ledger(tmp_path)
+    half = ledger.scratch("token")
+    half.mkdir(parents=True)
+    monkeypatch.setattr(ledger.owner, "pid", os.getppid())
+
+    ledger.close()
+
+    assert half.is_dir()
+    assert (ledger.owner.folder / f"{ledger.owner.id}.lock").exists()
