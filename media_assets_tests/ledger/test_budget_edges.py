@@ -120,3 +120,13 @@ def test_only_a_plan_that_is_open_has_to_have_reserved(ledger: Ledger) -> None:
     open_plan(ledger, "0.50", [prompt_cap()])
 
     assert claim_for(ledger, "closed-long-ago", take=5, usd="0.90").fence == 1
+
+
+def test_looking_ahead_says_what_reserving_would(ledger: Ledger) -> None:
+    """To the last micro-dollar, and under a cap that nothing was ever reserved under."""
+    cap, whole = prompt_cap("1"), micro("1")
+
+    assert ledger.spending.shortfalls(Need({Step.IMAGE: whole}), [cap]) == []
+    (short,) = ledger.spending.shortfalls(Need({Step.IMAGE: whole + 1}), [cap])
+
+    assert (short.spent_micro_usd, short.reserved_micro_usd, short.needed_micro_usd) == (0, 0, whole + 1)
