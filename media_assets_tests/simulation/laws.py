@@ -85,16 +85,20 @@ class Laws:
             if scope.startswith("day:") and spent != (cost := sum(row.cost or 0 for row in self.rows.values())):
                 self._violates("I4", f"{scope} has {spent} spent, and purchases cost {cost}")
         for row in self.rows.values():
-            if row.state in _HOLDS_MONEY and "day" not in by_key.get(row.request_key, set()):
-                self._violates("I4", f"{self._name(row)} is {row.state} and nothing is reserved for it")
-            elif row.state not in _HOLDS_MONEY and row.request_key in by_key:
-                self._violates("I4", f"{self._name(row)} is {row.state} and money is reserved for it")
-            if row.state == PurchaseState.SUBMITTING:
-                self._intended.add(row.request_key)
+            self._holds_its_money(row, by_key.get(row.request_key, set()))
             self._changed(before.get(row.request_key), row)
         ids = [row.prediction_id for row in self.rows.values() if row.prediction_id]
         if len(ids) != len(set(ids)):
             self._violates("I2", "two purchases have the same prediction")
+
+    def _holds_its_money(self, row: Row, scopes: Collection[str]) -> None:
+        """Hold that what may still be billed is reserved for, and nothing else."""
+        if row.state == PurchaseState.SUBMITTING:
+            self._intended.add(row.request_key)
+        if row.state in _HOLDS_MONEY and "day" not in scopes:
+            self._violates("I4", f"{self._name(row)} is {row.state} and nothing is reserved for it")
+        elif row.state not in _HOLDS_MONEY and scopes:
+            self._violates("I4", f"{self._name(row)} is {row.state} and money is reserved for it")
 
     def _name(self, row: Row) -> str:
         return self._world.name_of(row.request_key)
