@@ -25,7 +25,7 @@ from media_assets.errors import (
     UnknownOutcomeError,
 )
 from media_assets.ledger import Ledger
-from media_assets.ledger.claims import Claim
+from media_assets.ledger.claims import Claim, PredictionTakenError
 from media_assets.ledger.clock import elapsed_s
 from media_assets.ledger.lookups import Attempt
 from media_assets.orders import Order
@@ -109,8 +109,13 @@ class Undecided:
                 return None  # a reply that nobody can read: what it stands for may be in the list
             await in_thread(self.ledger.purchases.write_failed, self.claim, attempt.token, error, outcome="failed")
             raise
-        if read is not None:
+        if read is None:
+            return None
+        try:
             await self._adopt(attempt, read)
+        except PredictionTakenError:
+            # One whose input looks the same found it in the list, and took it for its own: that one's may be ours.
+            return None
         return read
 
     async def _adopt(self, attempt: Attempt, prediction: Prediction) -> None:

@@ -69,6 +69,36 @@ def test_a_paused_process_keeps_what_it_has(desk: Desk) -> None:
     world.close()
 
 
+def test_twins_that_take_each_others_prediction_both_get_one(desk: Desk) -> None:
+    """A spooled reply may name what a lookalike has found in the list meanwhile: and both are had."""
+    twin = Item("shows", 0, 1)
+    world = World(desk, 7, [SHOWN, twin], temper=Temper(kill_at="id_save.before", kill_there=1.0), weather=Weather())
+    world.set_cap(4)
+    world.start("a", [Wish(item=SHOWN)])
+    _to_the_end(world)
+    world.temper = Temper(kill_at="intent.after", kill_there=1.0)
+    world.start("b", [Wish(item=twin)])
+    _to_the_end(world)
+    world.temper = Temper()
+    world.order.committed()
+    assert [row.state for row in world.order.rows.values()] == ["SUBMITTING", "SUBMITTING"]
+
+    for item in (twin, SHOWN):
+        world.start("c", [Wish(item=item)])
+        world.settle()
+
+    world.order.at_rest()
+    world.hold()
+    assert [row.state for row in world.order.rows.values()] == ["SUCCEEDED", "SUCCEEDED"]
+    assert len(world.provider.jobs) == 2
+    world.close()
+
+
+def _to_the_end(world: World) -> None:
+    while world.turn() or world.advance():
+        pass
+
+
 def test_no_real_time_passes(desk: Desk) -> None:
     """A day of schedules takes seconds; and the machine's clock is the machine's again once nobody plays."""
     before = time.monotonic()

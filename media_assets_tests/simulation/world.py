@@ -330,9 +330,13 @@ class World:
         """Let others go on while a process is held up; often one of them alone, so that it comes far."""
         others = [one for one in self.alive() if one is not held_up and one.paused_at is None]
         alone = self.rng.choice(others) if others and self.rng.random() < 0.6 else None
+        began = self.now
         for _ in range(self.rng.choice((2, 10, 80, 80))):
             if not self.turn(alone) and not self.advance():
-                return
+                break
+        for one in self.alive():
+            if one.paused_at is None and (one is held_up or alone not in (None, one)):
+                one.frozen_s += self.now - began  # it was given no turn, which is no wait of its own
 
     @contextlib.contextmanager
     def in_transaction(self) -> Iterator[None]:
