@@ -61,6 +61,9 @@ SUBMIT_FAULTS = (
 LOST = frozenset({"never arrives", "reply lost", "no reply", "500 unaccepted", "500 accepted", "garbage"})
 """Those after which nobody here knows what came of it."""
 
+_WORST = ("reply lost", "no reply", "500 accepted", "garbage")
+"""Those of them that cost money."""
+
 
 def draw_weather(rng: random.Random) -> Weather:
     """Return the weather of one schedule: often fair, often foul in few ways."""
@@ -68,7 +71,9 @@ def draw_weather(rng: random.Random) -> Weather:
     def some(most: float, often: float = 0.4) -> float:
         return rng.uniform(0, most) if rng.random() < often else 0.0
 
-    faults = rng.sample(SUBMIT_FAULTS, rng.randint(0, 4))
+    faults = (
+        rng.sample(_WORST, rng.randint(1, 2)) if rng.random() < 0.3 else rng.sample(SUBMIT_FAULTS, rng.randint(0, 4))
+    )
     share = rng.uniform(0.2, 0.9) / max(len(faults), 1)
     return Weather(
         submit=dict.fromkeys(faults, share),

@@ -32,13 +32,15 @@ _WORST = (
     "intent.after",
     "post.after_body_sent",
     "id_save.before",
+    "dl.mid",
+    "art.after",
 )
 """Points at which somebody else has to make sense of what is left."""
 
 
 def draw_items(rng: random.Random) -> list[Item]:
     """Return what is bought: often the same by all, sometimes with a second take that looks alike."""
-    providers = ("shows", "shows", "ends", "hides", "once")
+    providers = ("shows", "shows", "ends", "ends", "hides", "once")
     items = [Item(rng.choice(providers), number, 0) for number in range(rng.choice((1, 1, 2, 3)))]
     if rng.random() < 0.35:
         items.append(Item(items[0].provider, items[0].number, 1))
@@ -52,6 +54,8 @@ def draw_temper(rng: random.Random) -> Temper:
         kill=rng.uniform(0, 0.02) if is_deadly else 0.0,
         kill_at=rng.choice(_KILLED_AT if rng.random() < 0.6 else _WORST),
         kill_there=rng.uniform(0.3, 1.0) if is_deadly else 0.0,
+        interrupt_at=rng.choice(("id_save.after", "poll.each", "poll.each", "post.first_byte", "intent.after")),
+        interrupt_there=rng.choice((0.0, 0.0, 0.3)),
         switch=rng.choice((0.0, 0.05, 0.2)),
         switch_at=rng.choice(("tx.begin", "tx.begin", "tx.begin", "tx.read", "tx.end", "claim.after", "intent.after")),
         switch_there=rng.choice((0.1, 0.3, 0.7)),
@@ -165,10 +169,7 @@ class Schedule:
     def interrupt(self) -> None:
         """Ask a process to stop."""
         if alive := self.world.alive():
-            process = self.rng.choice(alive)
-            self.world.note(f"{process} is interrupted")
-            self.world.counts.interrupts += 1
-            process.interrupt()
+            self.world.interrupt(self.rng.choice(alive))
 
     def sleep(self) -> None:
         """Let the machine sleep for up to two hours."""

@@ -72,6 +72,10 @@ class Temper:
     """The point at which it is killed more often..."""
     kill_there: float = 0.0
     """...and how often."""
+    interrupt_at: str = ""
+    """The point at which it is asked to stop..."""
+    interrupt_there: float = 0.0
+    """...and how often."""
     switch: float = 0.0
     """That others get their turns at any one point at which no transaction is open."""
     switch_at: str = ""
@@ -283,6 +287,12 @@ class World:
             process.frozen_s += self.now - process.paused_at
             process.paused_at = None
 
+    def interrupt(self, process: Process) -> None:
+        """Ask a process to stop, as Ctrl-C does."""
+        self.note(f"{process} is interrupted")
+        self.counts.interrupts += 1
+        process.interrupt()
+
     def turn(self, alone: Process | None = None) -> bool:
         """Run one callback, or one job of a thread, of one process; False where none has anything to do."""
         choices = [
@@ -320,6 +330,8 @@ class World:
         if drawn < (temper.kill_there if name == temper.kill_at else temper.kill):
             self.kill(process, name)
             raise Killed
+        if name == temper.interrupt_at and self.rng.random() < temper.interrupt_there:
+            self.interrupt(process)
         switch = temper.switch_there if name == temper.switch_at else temper.switch
         if drawn > 1 - switch and not self._in_transaction and len(self._stack) < _DEEPEST:
             self._others_turn(process)
