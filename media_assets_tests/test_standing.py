@@ -1,6 +1,7 @@
 """What counts as there already, what a step waits for, and whose film a key's film is."""
 
 import asyncio
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -99,9 +100,13 @@ def test_a_remake_that_was_judged_bad_does_not_count_as_finished(tmp_path: Path)
 
 def test_a_defect_in_one_step_leaves_its_sibling_finished(tmp_path: Path) -> None:
     """Our own bug must not cancel what is being paid for beside it."""
+    speaking = threading.Event()
 
     def fail(endpoint: str, _arguments: LocalArguments) -> None:
+        if endpoint == "silence":
+            speaking.set()
         if endpoint == "landscape":
+            assert speaking.wait(20)
             message = "no such thing"
             raise ZeroDivisionError(message)
 

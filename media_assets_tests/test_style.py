@@ -13,7 +13,9 @@ FILE_LINES, FILE_LINES_HARD = 400, 450
 FUNCTION_LINES = 50
 """Without its docstring: a rule that counted ``Args`` would be a rule against them."""
 
-LONG_FILES: Mapping[str, str] = {}
+LONG_FILES: Mapping[str, str] = {
+    "media_assets_tests/ledger/test_written_down.py": "one test a write of the protocol; a second file would hide gaps",
+}
 """Files over 400 lines, and why each is not split."""
 
 LONG_FUNCTIONS: Mapping[str, str] = {

@@ -307,12 +307,16 @@ def _is_the_databases_fault(error: sa.exc.DBAPIError) -> bool:
 def _set_pragmas(connection: sqlite3.Connection, _record: Any) -> None:
     connection.isolation_level = None  # the driver must not open transactions of its own
     for pragma in (
-        f"busy_timeout={_BUSY_TIMEOUT_MS}",  # first: the next one may have to wait as well
         "journal_mode=WAL",
         "synchronous=FULL",
+        f"busy_timeout={_BUSY_TIMEOUT_MS}",
         "foreign_keys=ON",
     ):
-        connection.execute(f"PRAGMA {pragma}")
+        statement = f"PRAGMA {pragma}"
+        # SQLite's own time-out does not count for all of this: of many that opened a new ledger at once, some were told
+        # that it is locked.
+        if not _in_turn(connection, statement):
+            connection.execute(statement)
 
 
 def _begin_immediate(connection: sa.Connection) -> None:
@@ -326,16 +330,22 @@ def _begin_immediate(connection: sa.Connection) -> None:
     driver: Any = connection.connection.driver_connection
     driver.execute("PRAGMA busy_timeout=0")
     try:
-        give_up = time.monotonic() + _BUSY_TIMEOUT_MS / 1000
-        while time.monotonic() < give_up:
-            try:
-                driver.execute("BEGIN IMMEDIATE")
-            except sqlite3.Error as error:
-                if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY:
-                    break
-            else:
-                return
-            time.sleep(random.uniform(*_TURN_S))  # noqa: S311 - not a secret
-        connection.exec_driver_sql("BEGIN IMMEDIATE")  # once more, for an error that is SQLAlchemy's
+        if not _in_turn(driver, "BEGIN IMMEDIATE"):
+            connection.exec_driver_sql("BEGIN IMMEDIATE")  # once more, for an error that is SQLAlchemy's
     finally:
         driver.execute(f"PRAGMA busy_timeout={_BUSY_TIMEOUT_MS}")
+
+
+def _in_turn(driver: sqlite3.Connection, statement: str) -> bool:
+    """Run a statement once no other writer is in its way; False where that takes too long, or it fails otherwise."""
+    give_up = time.monotonic() + _BUSY_TIMEOUT_MS / 1000
+    while time.monotonic() < give_up:
+        try:
+            driver.execute(statement)
+        except sqlite3.Error as error:
+            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY:
+                return False
+        else:
+            return True
+        time.sleep(random.uniform(*_TURN_S))  # noqa: S311 - not a secret
+    return False

@@ -1,5 +1,6 @@
 """The ledger's database: its settings are in force, its writers take turns, and its migration survives crashes."""
 
+import contextlib
 import os
 import sqlite3
 import stat
@@ -133,6 +134,20 @@ def test_a_writer_whose_turn_never_comes_is_told(tmp_path: Path, monkeypatch: py
 
     other.close()
     opened.close()
+
+
+def test_whoever_opens_a_new_ledger_beside_others_waits(tmp_path: Path) -> None:
+    """The switch to SQLite's log needs the file alone."""
+    other = sqlite3.connect(tmp_path / "ledger.db", check_same_thread=False, isolation_level=None)
+    other.execute("CREATE TABLE something (x)")
+    other.execute("BEGIN")
+    other.execute("SELECT * FROM something").fetchall()
+    release = threading.Timer(0.3, other.close)
+    release.start()
+
+    with contextlib.closing(_open(tmp_path)) as opened:
+        assert opened.revision() == HEAD
+    release.join()
 
 
 def test_only_another_writer_is_waited_for(tmp_path: Path) -> None:
