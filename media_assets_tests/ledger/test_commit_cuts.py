@@ -2,6 +2,7 @@
 
 import random
 import secrets
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -21,8 +22,8 @@ from media_assets_tests.postgres_server import Server
 from media_assets_tests.web_shop import KINDS, PRICE_USD, Service, WebAdapter, at_once, open_web_shop
 
 _CUTS_OF_EACH_KIND = 500 if LONG else 2
-_COMMITS = 8
-"""Of a purchase that nothing disturbs, its plan included."""
+_ENOUGH_S = 600
+"""After which the line is cut no more: a slow machine gets to fewer cuts, of which it tells."""
 _OWNED = owned_by("", lease_s=600)
 PRICE_MICRO_USD = int(PRICE_USD * 1_000_000)
 S = PurchaseState
@@ -188,19 +189,26 @@ def test_a_purchase_is_submitted_once_wherever_the_line_is_cut(
     record_property(SAMPLE, f"{len(tried)} of {len(every)} cuts around the commits of a purchase ({kind})")
 
 
-@pytest.mark.timeout(900 if LONG else 600)
+@pytest.mark.timeout(_ENOUGH_S + 180)
 def test_one_process_goes_on_however_often_its_line_is_cut(
     migrated: str, tmp_path: Path, record_property: Callable[[str, object], None]
 ) -> None:
     """What a cut leaves behind in the process, its pool or its ledger must not disturb the next purchase."""
     drawn = random.Random(20261130)  # noqa: S311 - not a secret
-    cuts = [how for how in CUTS for _ in range(_CUTS_OF_EACH_KIND)]
+    cuts = [how for how in ("before", "after") for _ in range(_CUTS_OF_EACH_KIND)]
     drawn.shuffle(cuts)
-    service, met, unknown = Service(), 0, 0
+    service, met, unknown, bought = Service(), 0, 0, 0
+    give_up = time.monotonic() + _ENOUGH_S
     with Line(migrated) as line, open_web_shop(tmp_path, service, ledger_url=line.through, ownership=_OWNED) as shop:
         shop.shop.caps = [Cap("prompt:cheap", 10**12, "cap")]
+        line.commits = 0
+        shop.buy(take=-1)
+        commits = line.commits
         for take, how in enumerate(cuts):
-            line.commits, line.cut_at, line.how = 0, drawn.randint(1, _COMMITS), how
+            if time.monotonic() > give_up:
+                break
+            bought += 1
+            line.commits, line.cut_at, line.how = 0, drawn.randint(1, commits), how
             for _ in range(3):
                 try:
                     shop.buy(take=take)
@@ -210,12 +218,12 @@ def test_one_process_goes_on_however_often_its_line_is_cut(
             met += line.commits >= line.cut_at
             line.cut_at = 0
             unknown += shop.row(take).state is S.UNKNOWN
-            assert service.submits == take + 1, f"{service.submits - take} submissions after a cut {how} a commit"
+            assert service.submits == take + 2, f"{service.submits - take - 1} submissions after a cut {how} a commit"
         shop.ledger.sweep()
         states = {row.state for row in shop.ledger.purchases.search()}
         spent_usd, reserved = shop.shop.spent_usd(), reserved_of(shop.ledger)
 
     assert states <= {S.SUCCEEDED, S.UNKNOWN}
-    assert met == len(cuts), "a purchase took fewer commits than it is cut at"
-    assert (spent_usd, reserved) == (PRICE_USD * (len(cuts) - unknown), unknown * PRICE_MICRO_USD)
-    record_property(SAMPLE, f"{len(cuts)} of 1500 cuts around a commit in one process, {unknown} unknown")
+    assert met == bought >= min(len(cuts), 100), "a purchase took fewer commits than it is cut at"
+    assert (spent_usd, reserved) == (PRICE_USD * (1 + bought - unknown), unknown * PRICE_MICRO_USD)
+    record_property(SAMPLE, f"{bought} of 1000 cuts around a commit in one process, {unknown} unknown")
