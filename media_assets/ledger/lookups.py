@@ -27,6 +27,9 @@ class Attempt:
     """None: nothing was heard of it."""
 
 
+_MANY = WITH_OUTPUT.where(purchase.c.request_key.in_(sa.bindparam("keys", expanding=True)))
+
+
 class Lookups:
     """What can be asked of the purchase table."""
 
@@ -41,7 +44,7 @@ class Lookups:
     def get_many(self, request_keys: Collection[str]) -> dict[str, PurchaseRow]:
         """Return the purchases that there are under these keys."""
         with self._database.read() as connection:
-            rows = connection.execute(WITH_OUTPUT.where(purchase.c.request_key.in_(request_keys)))
+            rows = connection.execute(_MANY, {"keys": list(request_keys)})
             return {row.request_key: as_row(row) for row in rows}
 
     def search(self, *, prompt_key: str | None = None, key_prefix: str | None = None) -> list[PurchaseRow]:
