@@ -12,6 +12,9 @@ from media_assets.left_open import LeftOpen
 from media_assets.outlays import Outlay
 from media_assets.prompt import Step
 
+FILMS = "films"
+"""The folder of the home with the films, as copies for people."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class StepResult:

@@ -18,7 +18,7 @@ from media_assets.catalog import load_catalog
 from media_assets.chain import Chain, ChainContext, Say, Tell
 from media_assets.crash_points import crash_point
 from media_assets.errors import DefectError, MediaAssetsError, Problem
-from media_assets.film import Film, StepResult
+from media_assets.film import FILMS, Film, StepResult
 from media_assets.ledger import Ledger, open_ledger
 from media_assets.ledger.ownership import OwnershipOptions
 from media_assets.plan import Plan, Planner, PlanSettings
@@ -36,7 +36,6 @@ _log = logging.getLogger(__name__)
 
 ALL_STEPS = frozenset(Step)
 
-_FILMS = "films"
 _MOST_WAITING = 100
 """Prompts of a stream that wait for money at once; more are not drawn."""
 
@@ -324,7 +323,7 @@ class Studio:
 
     def _export(self, prompt: Prompt, merged: Artifact) -> Path:
         """Put the film where people look for it; left alone when it is there already."""
-        target = self.home / _FILMS / f"{prompt.key}.mp4"
+        target = self.home / FILMS / f"{prompt.key}.mp4"
         source = self.store.local_path(merged)
         if not self.ledger.prompts.is_pinned(prompt):
             # Another prompt was pinned while this one was made: the key's film is that one's.
@@ -372,7 +371,7 @@ def open_studio(
     store = ArtifactStore(home / "artifacts")
     with contextlib.ExitStack() as stack:
         ledger = stack.enter_context(open_ledger(home, chosen.ledger_url, chosen.ownership))
-        ledger.sweep(store.root, home / _FILMS)
+        ledger.sweep(store.root, home / FILMS)
         spool = Spool(ledger.spool_root)
         _sweep_replies(spool, ledger)
         transport = open_transport(chosen.endpoints, chosen.transport, spool)

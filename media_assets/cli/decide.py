@@ -8,7 +8,7 @@ from rich.text import Text
 
 from media_assets.cli.exit_codes import BAD_INPUT, DONE
 from media_assets.cli.film_report import usd
-from media_assets.cli.ledger import SHOWN_CHARACTERS, as_dict, one_row
+from media_assets.cli.ledger import SHOWN_CHARACTERS, as_dict, named, one_row
 from media_assets.cli.opening import find_place, ledger_of
 from media_assets.cli.output import print_json, print_text, say, table, with_failure_object
 from media_assets.errors import ConfigurationError
@@ -48,10 +48,7 @@ def run_unknown(*, json: bool) -> int:
 
 def _line(row: PurchaseRow) -> tuple[str, ...]:
     return (
-        row.request_key[:SHOWN_CHARACTERS],
-        row.prompt_key,
-        row.step,
-        row.model,
+        *named(row),
         usd(from_micro_usd(row.estimate_micro_usd)),
         row.updated_at[:19],
         row.prediction_id or "",

@@ -16,6 +16,7 @@ from media_assets.cli.exit_codes import DONE
 from media_assets.cli.film_report import usd
 from media_assets.cli.opening import find_place, ledger_of
 from media_assets.cli.output import print_raw, say
+from media_assets.durable import put_in_place
 from media_assets.errors import ArtifactError, ConfigurationError
 from media_assets.ledger.accounts import Account, Accounts
 
@@ -67,9 +68,7 @@ def _write_whole(target: Path, lines: Iterable[str]) -> None:
         # Owner only, as the ledger.
         with os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
             file.writelines(lines)
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(target)
+        put_in_place(part, target)
     except OSError as error:
         message = f"writing {target}: {error.strerror or error}. Choose another path with --output."
         raise ArtifactError(message) from error

@@ -13,6 +13,7 @@ from media_assets.cli.exit_codes import DONE
 from media_assets.cli.opening import Place, find_place, ledger_of
 from media_assets.cli.output import print_json, print_text, say, table, with_failure_object
 from media_assets.errors import ConfigurationError
+from media_assets.film import FILMS
 from media_assets.providers.transport.spool import Spool
 from media_assets.recovery.garbage import Collected, File, Garbage, Rules
 
@@ -35,7 +36,7 @@ def run_gc(*, dry_run: bool, paid_days: str | None, json: bool) -> int:
             ledger=ledger,
             store=place.store,
             spool=Spool(ledger.spool_root),
-            folders=[place.home / "films"],
+            folders=[place.home / FILMS],
             rules=Rules(unused_days=place.settings.unused_days, paid_days=days, who=getpass.getuser()),
             now=datetime.now(UTC),
         )

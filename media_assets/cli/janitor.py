@@ -6,10 +6,10 @@ from typing import Any
 from media_assets.cli.exit_codes import BAD_INPUT, DONE, OTHER_FAILURE, UNKNOWN_OUTCOME
 from media_assets.cli.film_report import usd
 from media_assets.cli.interrupts import INTERRUPTS, Interrupted
-from media_assets.cli.ledger import SHOWN_CHARACTERS, as_dict
+from media_assets.cli.ledger import SHOWN_CHARACTERS, as_dict, named
 from media_assets.cli.opening import Place, find_place, ledger_of
 from media_assets.cli.opening_studio import studio_of
-from media_assets.cli.output import messages, print_json, print_text, say, table, with_failure_object
+from media_assets.cli.output import messages, print_json, print_text, say, say_stopping, table, with_failure_object
 from media_assets.cli.work_progress import work_progress
 from media_assets.errors import ConfigurationError
 from media_assets.ledger.rows import PurchaseRow
@@ -53,7 +53,7 @@ def _clear(place: Place, rows: Sequence[PurchaseRow], *, waits: bool, json: bool
 
         try:
             janitor = Janitor(studio, waits=waits, tell=tell)
-            INTERRUPTS.run(janitor.clear(rows, end), on_stop=lambda again: None if again else say("stopping..."))
+            INTERRUPTS.run(janitor.clear(rows, end), on_stop=say_stopping)
         except Interrupted as interrupted:
             if cleared:
                 _print_cleared(cleared, json=json)
@@ -82,9 +82,7 @@ def _print_intentions(intended: Sequence[tuple[PurchaseRow, str]], *, json: bool
         for row, would in intended:
             print_json(as_dict(row) | {"would": would})
     elif intended:
-        lines = (
-            (*_named(row), str(row.state), usd(from_micro_usd(row.estimate_micro_usd)), it) for row, it in intended
-        )
+        lines = ((*named(row), str(row.state), usd(from_micro_usd(row.estimate_micro_usd)), it) for row, it in intended)
         print_text(table(_INTENTIONS, lines, right=frozenset({"at most (USD)"})))
     else:
         say("nothing is open.")
@@ -113,11 +111,7 @@ def _print_cleared(cleared: Sequence[Cleared], *, json: bool) -> None:
     say(f"{told}; together they cost {usd(cost)} USD, and nothing was submitted.")
 
 
-def _named(row: PurchaseRow) -> tuple[str, str, str, str]:
-    return row.request_key[:SHOWN_CHARACTERS], row.prompt_key, row.step, row.model
-
-
 def _line(one: Cleared) -> tuple[str, ...]:
     row = one.row
     cost = "" if row.cost_micro_usd is None else usd(from_micro_usd(row.cost_micro_usd))
-    return *_named(row), str(one.was), str(one.outcome), cost
+    return *named(row), str(one.was), str(one.outcome), cost

@@ -137,12 +137,14 @@ def _details(row: PurchaseRow, ledger: Ledger, place: Place) -> dict[str, Any]:
     }
 
 
+def named(row: PurchaseRow) -> tuple[str, str, str, str]:
+    """Return what a purchase is called in tables: request, prompt, step and model."""
+    return row.request_key[:SHOWN_CHARACTERS], row.prompt_key, row.step, row.model
+
+
 def _line(row: PurchaseRow) -> tuple[str, ...]:
     return (
-        row.request_key[:SHOWN_CHARACTERS],
-        row.prompt_key,
-        row.step,
-        row.model,
+        *named(row),
         str(row.take),
         str(row.state),
         _money(row.estimate_micro_usd) or "",

@@ -73,6 +73,12 @@ def say(text: str) -> None:
     messages().print(Text(clean(text)), soft_wrap=True)
 
 
+def say_stopping(again: bool) -> None:  # noqa: FBT001 - called by position
+    """Say once that the command stops: ``on_stop`` of what has nothing more to say of it."""
+    if not again:
+        say("stopping...")
+
+
 def complain(error: MediaAssetsError, *, about: str = "") -> None:
     """Tell people what went wrong, on standard error: what was tried, what happened, what to do."""
     named = not about or error.message.startswith(about)

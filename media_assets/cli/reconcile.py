@@ -16,11 +16,11 @@ from media_assets.cli.film_report import usd
 from media_assets.cli.interrupts import INTERRUPTS
 from media_assets.cli.ledger import SHOWN_CHARACTERS
 from media_assets.cli.opening import find_place, ledger_of
-from media_assets.cli.output import complain, print_json, print_text, say, table, with_failure_object
+from media_assets.cli.output import complain, print_json, print_text, say, say_stopping, table, with_failure_object
 from media_assets.cli.rescue import read_since
 from media_assets.errors import ConfigurationError, MediaAssetsError
 from media_assets.ledger import Ledger
-from media_assets.providers.registry import KEY_VARIABLES
+from media_assets.providers.registry import KEY_VARIABLES, require_provider
 from media_assets.providers.transport import Transport, open_transport
 from media_assets.recovery.reconcile import Basis, Charge, Claimed, Reconciled, Reconciling
 
@@ -47,9 +47,7 @@ def run_reconcile(*, providers: Sequence[str], since: str, shared: bool, json: b
         raise ConfigurationError(message)
     place = find_place()
     for name in providers:
-        if name not in KEY_VARIABLES:
-            message = f"--provider {name!r}: there is no such provider. There are: {', '.join(KEY_VARIABLES)}."
-            raise ConfigurationError(message)
+        require_provider(name)
     if not place.has_ledger():
         say(f"nothing made yet in {place.home}.")
         return DONE
@@ -63,7 +61,7 @@ def run_reconcile(*, providers: Sequence[str], since: str, shared: bool, json: b
             now=datetime.now(UTC),
         )
         work = _ask(reconciling, chosen, since=reconciling.now - back, shared=shared)
-        found = INTERRUPTS.run(work, on_stop=lambda again: None if again else say("stopping..."))
+        found = INTERRUPTS.run(work, on_stop=say_stopping)
     return _tell(found, json=json)
 
 

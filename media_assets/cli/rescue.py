@@ -14,7 +14,16 @@ from media_assets.cli.exit_codes import DONE, OTHER_FAILURE
 from media_assets.cli.interrupts import INTERRUPTS, Interrupted
 from media_assets.cli.ledger import SHOWN_CHARACTERS
 from media_assets.cli.opening import Place, find_place, ledger_of
-from media_assets.cli.output import complain, messages, print_json, print_text, say, table, with_failure_object
+from media_assets.cli.output import (
+    complain,
+    messages,
+    print_json,
+    print_text,
+    say,
+    say_stopping,
+    table,
+    with_failure_object,
+)
 from media_assets.cli.work_progress import work_progress
 from media_assets.errors import ConfigurationError, OutputLostError
 from media_assets.providers.fal_platform import ENDPOINT
@@ -72,7 +81,7 @@ def _rescue(place: Place, typed: Typed, transport: Transport, since: timedelta) 
             stack.enter_context(rescue.at_work())
         try:
             work = _look_and_pull(rescue, report, chosen, since, typed)
-            INTERRUPTS.run(work, on_stop=lambda again: None if again else say("stopping..."))
+            INTERRUPTS.run(work, on_stop=say_stopping)
         except Interrupted as interrupted:
             report.finish()
             say("interrupted; what was pulled is whole. Run again to go on.")

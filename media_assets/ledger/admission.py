@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 
 import sqlalchemy as sa
 
+from media_assets.ledger.clock import as_written
 from media_assets.ledger.database_time import moment
 from media_assets.ledger.ownership import Owner
 from media_assets.ledger.rows import PurchaseState
@@ -57,7 +58,7 @@ def block(connection: sa.Connection, provider: str, seconds: float) -> None:
     """Record that a provider asked for a pause; no process of this ledger submits to it before."""
     now = moment(connection)
     row = _rate(connection, provider, now, tokens=0.0)
-    until = _written(now + timedelta(seconds=seconds))
+    until = as_written(now + timedelta(seconds=seconds))
     if row.blocked_until is None or row.blocked_until < until:
         connection.execute(_SET_RATE, {"of_provider": provider, "blocked_until": until})
 
@@ -75,14 +76,14 @@ _SET_RATE = sa.update(rate).where(_OF_PROVIDER)
 
 def _open(connection: sa.Connection, owner: Owner, provider: str, request_key: str) -> int:
     rows = connection.execute(_ELSE_OPEN, {"of_provider": provider, "key": request_key}).all()
-    recent = _written(moment(connection) - timedelta(seconds=_ABANDONED_S))
+    recent = as_written(moment(connection) - timedelta(seconds=_ABANDONED_S))
     return sum(row.updated_at >= recent or row.owner == owner.id or owner.is_alive(row.owner) for row in rows)
 
 
 def _take_token(connection: sa.Connection, provider: str, per_minute: int | None) -> Wait | None:
     now = moment(connection)
     row = _rate(connection, provider, now, tokens=float(per_minute or 0))
-    if row.blocked_until is not None and row.blocked_until > _written(now):
+    if row.blocked_until is not None and row.blocked_until > as_written(now):
         return Wait((datetime.fromisoformat(row.blocked_until) - now).total_seconds())
     if per_minute is None:
         return None
@@ -91,7 +92,7 @@ def _take_token(connection: sa.Connection, provider: str, per_minute: int | None
     tokens = min(row.tokens + passed_s * a_second, float(per_minute))
     if tokens < 1:
         return Wait((1 - tokens) / a_second)
-    connection.execute(_SET_RATE, {"of_provider": provider, "tokens": tokens - 1, "refilled_at": _written(now)})
+    connection.execute(_SET_RATE, {"of_provider": provider, "tokens": tokens - 1, "refilled_at": as_written(now)})
     return None
 
 
@@ -100,11 +101,7 @@ def _rate(connection: sa.Connection, provider: str, now: datetime, *, tokens: fl
     row = connection.execute(_RATE, mine).one_or_none()
     if row is None:
         connection.execute(
-            sa.insert(rate).values(provider=provider, account="", tokens=tokens, refilled_at=_written(now))
+            sa.insert(rate).values(provider=provider, account="", tokens=tokens, refilled_at=as_written(now))
         )
         row = connection.execute(_RATE, mine).one()
     return row
-
-
-def _written(moment: datetime) -> str:
-    return moment.isoformat(timespec="microseconds")

@@ -15,7 +15,7 @@ from media_assets.catalog import Recovery
 from media_assets.ledger.database import Database
 from media_assets.ledger.garbage import as_artifact
 from media_assets.ledger.ownership import Owner
-from media_assets.ledger.rows import UNFINISHED, PurchaseState
+from media_assets.ledger.rows import OPEN, UNFINISHED, PurchaseState
 from media_assets.ledger.schema import artifact, attempt, budget, output, plan, purchase, reservation, step
 from media_assets.pricing import from_micro_usd
 
@@ -116,9 +116,8 @@ class Audit:
         return bool(name) and self._owner.is_alive(str(name))
 
 
-_OPEN = (PurchaseState.RESERVED, PurchaseState.SUBMITTING, PurchaseState.SUBMITTED, PurchaseState.DONE)
 _LEFT_OPEN = sa.select(purchase.c.request_key, purchase.c.state, purchase.c.owner, purchase.c.fence).where(
-    purchase.c.state.in_(_OPEN)
+    purchase.c.state.in_(OPEN)
 )
 _FREED = "The next run gives back what it reserved; so does `media-assets gc`."
 _HOW_TO_GO_ON = {

@@ -8,6 +8,7 @@ from datetime import datetime
 import sqlalchemy as sa
 
 from media_assets.catalog import Recovery
+from media_assets.ledger.clock import as_written
 from media_assets.ledger.database import Database
 from media_assets.ledger.rows import WITH_OUTPUT, PurchaseRow, as_row
 from media_assets.ledger.schema import attempt, purchase
@@ -31,7 +32,7 @@ class Bills:
 
     def submitted_between(self, provider: str, since: datetime, until: datetime) -> list[str]:
         """Return the paid purchases of a provider that were submitted in a time, perhaps for another time."""
-        period = (attempt.c.intent_at >= _written(since), attempt.c.intent_at <= _written(until))
+        period = (attempt.c.intent_at >= as_written(since), attempt.c.intent_at <= as_written(until))
         keys = (
             sa.select(purchase.c.request_key)
             .join(attempt, attempt.c.request_key == purchase.c.request_key)
@@ -79,7 +80,3 @@ def _chunks(values: Collection[str]) -> Iterator[list[str]]:
     wanted = sorted(values)
     for start in range(0, len(wanted), _CHUNK):
         yield wanted[start : start + _CHUNK]
-
-
-def _written(moment: datetime) -> str:
-    return moment.isoformat(timespec="microseconds")

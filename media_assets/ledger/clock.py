@@ -39,4 +39,9 @@ def elapsed_s(since: str) -> float:
 
 def utc_now() -> str:
     """Return the time as the ledger writes it, for display and order; no protocol decision rests on it."""
-    return datetime.now(UTC).isoformat(timespec="microseconds")
+    return as_written(datetime.now(UTC))
+
+
+def as_written(moment: datetime) -> str:
+    """Return an aware moment in UTC as the ledger writes it, so that moments sort as text."""
+    return moment.isoformat(timespec="microseconds")

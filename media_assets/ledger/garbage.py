@@ -19,7 +19,7 @@ from media_assets.artifact import Artifact, MediaInfo
 from media_assets.catalog import Recovery
 from media_assets.crash_points import crash_point
 from media_assets.errors import OutputLostError
-from media_assets.ledger.clock import utc_now
+from media_assets.ledger.clock import as_written, utc_now
 from media_assets.ledger.database import Database
 from media_assets.ledger.decisions import write_decision
 from media_assets.ledger.rows import (
@@ -65,7 +65,7 @@ class Garbage:
             again = sa.and_(artifact.c.unused_since.is_not(None), _is_needed())
             connection.execute(sa.update(artifact).where(again).values(unused_since=None))
             newly = sa.and_(artifact.c.unused_since.is_(None), ~_is_needed())
-            found = connection.execute(sa.update(artifact).where(newly).values(unused_since=_written(now)))
+            found = connection.execute(sa.update(artifact).where(newly).values(unused_since=as_written(now)))
         crash_point("gc.mark")
         return int(found.rowcount)
 
@@ -78,7 +78,7 @@ class Garbage:
 
     def forget(self, *, before: datetime, condemn: Condemn) -> int:
         """Strike files from the ledger that are not needed, and were not from ``before`` on; return how many."""
-        which = sa.and_(artifact.c.unused_since <= _written(before), ~_is_needed())
+        which = sa.and_(artifact.c.unused_since <= as_written(before), ~_is_needed())
         struck = 0
         while found := self._forget_some(which, condemn):
             struck += found
@@ -172,10 +172,6 @@ def file_name(made: Artifact) -> str:
     return f"{made.sha256}.{made.info.extension}"
 
 
-def _written(moment: datetime) -> str:
-    return moment.isoformat(timespec="microseconds")
-
-
 def as_artifact(row: Any) -> Artifact:
     """Read one row of the table."""
     return Artifact(sha256=row.sha256, info=MediaInfo.from_dict(json.loads(row.info)))
@@ -193,7 +189,7 @@ def _paid(moment: datetime) -> tuple[sa.ColumnElement[bool], ...]:
     return (
         purchase.c.recovery != Recovery.FREE,
         purchase.c.state.in_(ended),
-        purchase.c.updated_at < _written(moment),
+        purchase.c.updated_at < as_written(moment),
         artifact.c.sha256.is_not(None),
     )
 

@@ -37,14 +37,15 @@ class PurchaseState(StrEnum):
     @property
     def is_open(self) -> bool:
         """Whether somebody is, or should be, at work on it."""
-        return self in _OPEN
+        return self in OPEN
 
 
 NOBODY = ""
 """The owner of an open purchase that nobody works on; it is no owner's name, so nobody of it is alive."""
 
-_OPEN = frozenset({PurchaseState.RESERVED, PurchaseState.SUBMITTING, PurchaseState.SUBMITTED, PurchaseState.DONE})
-UNFINISHED = _OPEN | {PurchaseState.UNKNOWN}
+OPEN = frozenset({PurchaseState.RESERVED, PurchaseState.SUBMITTING, PurchaseState.SUBMITTED, PurchaseState.DONE})
+"""The states in which somebody is, or should be, at work on it."""
+UNFINISHED = OPEN | {PurchaseState.UNKNOWN}
 """The states that somebody may still bring to an end."""
 
 

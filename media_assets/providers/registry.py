@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 
+from media_assets.errors import ConfigurationError
 from media_assets.providers.base import Adapter
 from media_assets.providers.elevenlabs import ElevenLabsAdapter
 from media_assets.providers.endpoints import Endpoints
@@ -37,3 +38,14 @@ KEY_VARIABLES: Mapping[str, str] = {
     name: adapter.key_env for name, adapter in build_adapters().items() if adapter.key_env is not None
 }
 """Which environment variable holds each provider's key."""
+
+
+def require_provider(name: str) -> None:
+    """Make sure that a name given as ``--provider`` is one of a provider with an account.
+
+    Raises:
+        ConfigurationError: It is not; the message lists them.
+    """
+    if name not in KEY_VARIABLES:
+        message = f"--provider {name!r}: there is no such provider. There are: {', '.join(KEY_VARIABLES)}."
+        raise ConfigurationError(message)

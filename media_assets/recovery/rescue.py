@@ -27,7 +27,7 @@ from media_assets.ledger.rows import PurchaseRow, PurchaseState
 from media_assets.prediction import Prediction, State
 from media_assets.prompt import Step
 from media_assets.providers.listing import Listed
-from media_assets.providers.registry import KEY_VARIABLES
+from media_assets.providers.registry import KEY_VARIABLES, require_provider
 from media_assets.providers.transport import Transport
 from media_assets.recovery.shelf import Shelf
 from media_assets.threads import in_thread
@@ -112,9 +112,7 @@ def providers_to_ask(transport: Transport, wanted: Sequence[str]) -> tuple[list[
         ConfigurationError: One that is wanted is unknown, keeps no list or has no usable key; or none has a key.
     """
     for name in wanted:
-        if name not in KEY_VARIABLES:
-            message = f"--provider {name!r}: there is no such provider. There are: {', '.join(KEY_VARIABLES)}."
-            raise ConfigurationError(message)
+        require_provider(name)
         if transport.adapter(name).list_lag_s is None:
             message = f"--provider {name}: {_no_list(name)}"
             raise ConfigurationError(message)

@@ -1,12 +1,21 @@
-"""One Postgres for all tests of this folder, and an empty database of it for each that wants one."""
+"""A ledger on SQLite for each test that wants one; one Postgres for all, and an empty database of it for each."""
 
 import secrets
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
+from media_assets.ledger import Ledger, open_ledger
 from media_assets.ledger.database import Database, ledger_url
 from media_assets_tests.postgres_server import Server, running_server
+
+
+@pytest.fixture
+def ledger(tmp_path: Path) -> Iterator[Ledger]:
+    """Open the ledger of a new home."""
+    with open_ledger(tmp_path) as one:
+        yield one
 
 
 @pytest.fixture(scope="session")

@@ -1,12 +1,9 @@
 """Budgets to the last micro-dollar, and each plan with its own: what one gives back is nobody else's."""
 
-from collections.abc import Iterator
-from pathlib import Path
-
 import pytest
 
 from media_assets.errors import BudgetExceededError, Rerun
-from media_assets.ledger import Ledger, open_ledger
+from media_assets.ledger import Ledger
 from media_assets.ledger.budgets import Cap, Need
 from media_assets.ledger.spending import Reserved
 from media_assets.prompt import Step
@@ -23,12 +20,6 @@ from media_assets_tests.ledger.money import (
 )
 
 _STEPS = {Step.IMAGE: micro("0.10"), Step.VIDEO: micro("0.30")}
-
-
-@pytest.fixture
-def ledger(tmp_path: Path) -> Iterator[Ledger]:
-    with open_ledger(tmp_path) as one:
-        yield one
 
 
 def _reserved(ledger: Ledger) -> dict[tuple[str, int], tuple[str, ...]]:

@@ -1,6 +1,5 @@
 """Who may have a purchase called back: the last that wants it, and it is on record before anybody is asked to."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -12,12 +11,6 @@ from media_assets.ledger.claims import Busy, Claim, Settlement
 from media_assets.ledger.rows import PurchaseRow, PurchaseState
 from media_assets.prediction import Prediction, State
 from media_assets_tests.making import some_request
-
-
-@pytest.fixture
-def ledger(tmp_path: Path) -> Iterator[Ledger]:
-    with open_ledger(tmp_path) as one:
-        yield one
 
 
 def _claim(ledger: Ledger, plan_id: str) -> Claim | Busy | PurchaseRow:

@@ -1,25 +1,17 @@
 """What a person decides of a purchase: once, of what is undecided, and never of what somebody is at work on."""
 
-from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
 from media_assets.errors import ConfigurationError, UnknownOutcomeError
-from media_assets.ledger import Ledger, open_ledger
+from media_assets.ledger import Ledger
 from media_assets.ledger.claims import Claim
 from media_assets.ledger.rows import PurchaseRow, PurchaseState
 from media_assets.prediction import Prediction, State
 from media_assets_tests.ledger.far_host import PREDICTION, claim
 
 _ME = "me@here"
-
-
-@pytest.fixture
-def ledger(tmp_path: Path) -> Iterator[Ledger]:
-    with open_ledger(tmp_path) as one:
-        yield one
 
 
 def _unknown(ledger: Ledger, take: int = 0, *, let_go: bool = True) -> PurchaseRow:

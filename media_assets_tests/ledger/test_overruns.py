@@ -1,7 +1,6 @@
 """Overruns: a bill above its worst case is recorded in full, stops new spending, and is lifted by a person alone."""
 
 import sqlite3
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -12,12 +11,6 @@ from media_assets.ledger.database import HEAD
 from media_assets_tests.ledger.money import DAY, buy, claim_for, day_cap, micro, open_plan, prompt_cap, settle, standing
 
 CAPS = (prompt_cap("3"), day_cap("3"))
-
-
-@pytest.fixture
-def ledger(tmp_path: Path) -> Iterator[Ledger]:
-    with open_ledger(tmp_path) as one:
-        yield one
 
 
 def test_a_bill_above_the_worst_case_is_an_overrun_of_every_scope(ledger: Ledger) -> None:

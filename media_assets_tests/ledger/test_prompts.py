@@ -1,6 +1,5 @@
 """Prompts as they are pinned, with their takes, plans and finished steps."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -11,12 +10,6 @@ from media_assets.ledger.budgets import Cap
 from media_assets.ledger.prompts import FinishedStep, PinnedPrompt
 from media_assets.prompt import Prompt, Step
 from media_assets_tests.making import cheap_prompt
-
-
-@pytest.fixture
-def ledger(tmp_path: Path) -> Iterator[Ledger]:
-    with open_ledger(tmp_path) as one:
-        yield one
 
 
 def _pin(ledger: Ledger, *prompts: Prompt) -> list[Prompt]:

@@ -40,12 +40,6 @@ S = PurchaseState
 
 
 @pytest.fixture
-def ledger(tmp_path: Path) -> Iterator[Ledger]:
-    with open_ledger(tmp_path) as one:
-        yield one
-
-
-@pytest.fixture
 def other(tmp_path: Path) -> Iterator[Ledger]:
     """Open the same ledger as another process would: another owner, other connections."""
     with open_ledger(tmp_path) as one:

@@ -1,6 +1,5 @@
 """Scopes: a prompt's, a run's, a day's and a provider's budget are reserved together, and each bill finds its own."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -27,12 +26,6 @@ FAL, REPLICATE = provider_cap("2"), provider_cap("2", provider="replicate")
 EVERY = (prompt_cap(), day_cap("5"), RUN, FAL, REPLICATE)
 PROVIDERS = {Step.IMAGE: "replicate", Step.VIDEO: "fal", Step.AUDIO: "fal", Step.MERGED: "local"}
 AMOUNTS = {Step.IMAGE: micro("0.10"), Step.VIDEO: micro("0.50"), Step.AUDIO: micro("0.20"), Step.MERGED: 0}
-
-
-@pytest.fixture
-def ledger(tmp_path: Path) -> Iterator[Ledger]:
-    with open_ledger(tmp_path) as one:
-        yield one
 
 
 def test_each_step_counts_under_every_scope_that_applies_to_it(ledger: Ledger) -> None:

@@ -1,10 +1,7 @@
 """How budgets stand: which are told of a day, what reserves them, and whether a living process will settle that."""
 
-from collections.abc import Iterator
 from datetime import date
 from pathlib import Path
-
-import pytest
 
 from media_assets.errors import UnknownOutcomeError
 from media_assets.ledger import Ledger, open_ledger
@@ -15,12 +12,6 @@ from media_assets_tests.ledger.money import DAY, buy, claim_for, day_cap, micro,
 
 TODAY, TOMORROW = date(2026, 11, 23), date(2026, 11, 24)
 _TOMORROW = day_cap(scope=f"day:{TOMORROW}")
-
-
-@pytest.fixture
-def ledger(tmp_path: Path) -> Iterator[Ledger]:
-    with open_ledger(tmp_path) as one:
-        yield one
 
 
 def test_a_day_is_told_with_its_providers_and_with_what_is_open_or_overrun(ledger: Ledger) -> None:
