@@ -273,7 +273,7 @@ class Submission:
             await self._record(self._purchases.write_unknown, self._claim, unknown, token=token)
             raise unknown from error
 
-    async def _fail(self, token: str, error: BaseException) -> None:
+    async def _fail(self, token: str | None, error: BaseException) -> None:
         """Record how an attempt that was sent has failed: free, billed, or nobody knows."""
         stopped = not isinstance(error, MediaAssetsError)
         known = error if isinstance(error, MediaAssetsError) else StoppedError(_STOPPED)
@@ -295,7 +295,7 @@ class Submission:
                 # The ledger's word before the first byte left, where it is the ledger that fails.
                 outcome = "unsent" if isinstance(known, LedgerError) else "failed"
                 written = await self._record(write, self._claim, token, known, outcome=outcome, settlement=settlement)
-            if written:
+            if written and token is not None:
                 await self._drop_reply(token)
 
     async def _record(self, write: Callable[..., None], *args: Any, **named: Any) -> bool:
@@ -312,8 +312,7 @@ class Submission:
 
     async def fail_free(self, error: BaseException) -> None:
         """Record that free work failed after it was submitted: it is simply done again."""
-        if self._is_free and self.token is not None:
-            await self._fail(self.token, error)
+        await self._fail(self.token, error)
 
     async def release(self, error: BaseException, token: str | None = None) -> None:
         """Record that nothing was sent; the next run begins anew."""

@@ -7,12 +7,14 @@ import traceback
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from media_assets.artifact import MediaKind
 from media_assets.errors import (
     ArtifactError,
+    Billed,
     InsufficientCreditError,
     KeyRejectedError,
     OutputLostError,
@@ -20,12 +22,17 @@ from media_assets.errors import (
     ProbeError,
     ProviderUnavailableError,
     PurchaseError,
+    RequestRejectedError,
     UnexpectedResponseError,
     UnknownOutcomeError,
 )
 from media_assets.ledger import open_ledger
 from media_assets.ledger.admission import Limits
 from media_assets.ledger.rows import PurchaseState
+from media_assets.prediction import Prediction
+from media_assets.providers.base import Asked
+from media_assets.providers.transport import Transport
+from media_assets.providers.transport.spool import Spool
 from media_assets.simulator.media import picture
 from media_assets_tests.canceling import cancel_after, until
 from media_assets_tests.making import SHOP_REQUEST, Shop, reserved_micro_usd
@@ -267,6 +274,52 @@ def test_a_refused_account_is_asked_once_and_again_once_it_may_have_been_mended(
         for take in range(10):
             shop.buy(take=take)
         assert shop.shop.spent_usd() == 10 * PRICE_USD
+
+
+def test_an_accepted_submission_whose_translation_fails_otherwise_is_held_too(tmp_path: Path) -> None:
+    """Whatever an adapter raises once the provider has said yes, the money may be out."""
+
+    class Stumbling(WebAdapter):
+        def parse(self, reply: Any, asked: Asked, prediction: Prediction | None = None) -> Prediction:
+            message = "the sound in the reply could not be written"
+            raise ArtifactError(message)
+
+    with open_web_shop(tmp_path, adapter=Stumbling()) as shop:
+        with pytest.raises(ArtifactError) as caught:
+            shop.buy()
+        with pytest.raises(UnknownOutcomeError):
+            shop.buy(retry_failed=True)
+
+        assert caught.value.billed is Billed.UNKNOWN
+        assert (shop.service.submits, shop.row().state) == (1, PurchaseState.UNKNOWN)
+        assert reserved_micro_usd(tmp_path) == 500_000
+
+
+_NO_WORD_OF_A_FAILURE = (
+    "CREATE TRIGGER no_word BEFORE UPDATE OF state ON purchase WHEN NEW.state = 'FAILED_FREE' "
+    "BEGIN SELECT RAISE(ABORT, 'there is no room'); END"
+)
+
+
+def test_a_refusal_that_cannot_be_recorded_is_read_again_by_the_next_run(tmp_path: Path) -> None:
+    """Its raw reply is kept until the ledger has it, so that it need not be taken for one of unknown outcome."""
+    service = Service(submit=lambda _nth, _name: (422, {}))
+    with open_web_shop(tmp_path, service) as shop:
+        spooling = replace(shop, transport=Transport({"testing": shop.adapter}, FAST, Spool(tmp_path / "spool")))
+        with shop.ledger.database.write() as connection:
+            connection.exec_driver_sql(_NO_WORD_OF_A_FAILURE)
+        with pytest.raises(RequestRejectedError):
+            spooling.buy()
+        held = (shop.row().state, len(list((tmp_path / "spool").iterdir())))
+        with shop.ledger.database.write() as connection:
+            connection.exec_driver_sql("DROP TRIGGER no_word")
+        with pytest.raises(RequestRejectedError):
+            spooling.buy()
+
+        assert held == (PurchaseState.SUBMITTING, 1)
+        assert (shop.row().state, service.submits) == (PurchaseState.FAILED_FREE, 1)
+        assert reserved_micro_usd(tmp_path) == 0
+        spooling.transport.close()
 
 
 _FAULTS: dict[str, Callable[[Service], None]] = {

@@ -6,10 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 
 from media_assets.errors import UnknownOutcomeError
 from media_assets.film import Film
+from media_assets.ledger import open_ledger
 from media_assets.ledger.rows import PurchaseState
+from media_assets.ledger.schema import attempt
 from media_assets.prompt import Prompt, Step
 from media_assets.studio import Event, MakeOptions, Studio
 from media_assets_tests.making import purchases, reserved_micro_usd
@@ -29,10 +32,12 @@ def _picture(model: str = "replicate:sdxl", **changes: Any) -> Any:
     return paid_prompt(routes=routes, clip_s=1.0, params={"video": {"fps": 2}}, **changes)
 
 
-def _image_alone(market: Market, prompt: Any, on_event: Any = None, **settings: Any) -> Any:
+def _image_alone(
+    market: Market, prompt: Any, on_event: Any = None, options: MakeOptions | None = None, **settings: Any
+) -> Any:
     with market.studio(**settings) as studio:
         listen = on_event or (lambda _event: None)
-        return asyncio.run(studio.attempt(prompt, wanted={Step.IMAGE}, on_event=listen))
+        return asyncio.run(studio.attempt(prompt, wanted={Step.IMAGE}, options=options, on_event=listen))
 
 
 @pytest.mark.parametrize("model", ["replicate:sdxl", "fal:flux-schnell"])
@@ -173,3 +178,17 @@ def test_a_list_that_is_believed_too_early_pays_twice(market: Market) -> None:
 
     assert film.error is None
     assert len(market.accepted()) == 2
+
+
+def test_a_submission_of_which_the_ledger_lost_its_record_is_not_sent_again(market: Market) -> None:
+    """Without the time at which it was sent, no list proves anything."""
+    market.set_faults({**LOST, "times": 1})
+    _image_alone(market, _picture(), settle_lag_s=60.0, options=MakeOptions(waits=False))
+    with open_ledger(market.home) as ledger, ledger.database.write() as connection:
+        connection.execute(sa.delete(attempt))
+
+    film = _image_alone(market, _picture(), settle_lag_s=0.0)
+
+    assert isinstance(film.error, UnknownOutcomeError)
+    assert "there is no record of the submission" in film.error.message
+    assert (market.posts(), purchases(market.home)[Step.IMAGE].state) == (1, PurchaseState.UNKNOWN)

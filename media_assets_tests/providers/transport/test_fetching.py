@@ -96,3 +96,16 @@ def test_a_provider_that_answers_once_has_one_address(tmp_path: Path) -> None:
 
         assert (shop.service.asked["sound"], shop.service.asked["status"]) == (3, 0)
         _assert_paid_once(shop)
+
+
+def test_an_output_whose_prediction_nobody_knows_any_more_is_lost(tmp_path: Path) -> None:
+    """Asked for another address, the provider cannot tell of it, and goes on so: what the first address said stands."""
+    service = Service(sound=_always((403, b"")))
+    service.result = lambda nth, name: at_once(nth, name) if nth < 1 else (503, b"unless it lasts")
+    with open_web_shop(tmp_path, service, adapter=WebAdapter(result_apart=True)) as shop:
+        with pytest.raises(OutputLostError) as caught:
+            shop.buy()
+
+        assert (caught.value.prediction_id, shop.row().state) == ("p-0", PurchaseState.LOST_OUTPUT)
+        assert service.asked["result"] > 1
+        _assert_paid_once(shop)
