@@ -303,12 +303,16 @@ class Submission:
 
         The intent stands in the ledger all the same, so the next run takes the purchase for one of unknown outcome.
         """
-        try:
-            await in_thread(write, *args, **named)
-        except Exception:  # noqa: BLE001 - why it ended is raised, whatever became of the record
-            _log.exception("purchase %s: its end could not be recorded", self._claim.request_key[:12])
-            return False
-        return True
+
+        def written() -> bool:
+            try:
+                write(*args, **named)
+            except Exception:  # noqa: BLE001 - why it ended is raised, whatever became of the record
+                _log.exception("purchase %s: its end could not be recorded", self._claim.request_key[:12])
+                return False
+            return True
+
+        return await in_thread(written)
 
     async def fail_free(self, error: BaseException) -> None:
         """Record that free work failed after it was submitted: it is simply done again."""

@@ -7,8 +7,16 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
+from media_assets.artifact import Artifact, ArtifactStore
 from media_assets.catalog import Recovery
-from media_assets.errors import OutputLostError, ProbeError, PurchaseError, StorageError, UnknownOutcomeError
+from media_assets.errors import (
+    OutputLostError,
+    ProbeError,
+    PurchaseError,
+    SpeechError,
+    StorageError,
+    UnknownOutcomeError,
+)
 from media_assets.ledger import open_ledger
 from media_assets.ledger.claims import Claim, Settlement
 from media_assets.ledger.rows import PurchaseState
@@ -99,3 +107,57 @@ def test_a_machine_that_is_at_fault_for_a_model_is_named(shop: Shop) -> None:
     shop.buy()
 
     assert shop.row.state is PurchaseState.SUCCEEDED
+
+
+class _Returned(Shop):
+    """A shop in whose store another process makes a file again right after it was missed."""
+
+    content = b""
+
+    @property
+    def store(self) -> ArtifactStore:
+        shop = self
+
+        class Store(ArtifactStore):
+            def has(self, artifact: Artifact) -> bool:
+                there = super().has(artifact)
+                if not there:
+                    self.path(artifact).write_bytes(shop.content)
+                return there
+
+        return Store(self.home / "artifacts")
+
+
+def test_a_lost_file_that_somebody_makes_again_meanwhile_is_taken(shop: Shop) -> None:
+    """It was missed before the purchase was claimed: what is there by then need not be made twice."""
+    first = shop.buy()
+    late = _Returned(shop.home, shop.ledger, shop.provider)
+    late.content = shop.store.path(first.artifact).read_bytes()
+    shop.store.path(first.artifact).unlink()
+
+    again = late.buy()
+
+    assert (again.cached, again.artifact, shop.provider.submits["silence"]) == (True, first.artifact, 1)
+    assert shop.row.state is PurchaseState.SUCCEEDED
+    assert shop.store.verify(first.artifact)
+
+
+def test_a_ledger_that_fails_while_a_purchase_is_given_up_hides_nothing(
+    shop: Shop, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What ended it is raised, and the purchase stays with this process until that ends."""
+
+    def fail(_endpoint: str, _arguments: LocalArguments) -> None:
+        with shop.ledger.database.write() as connection:
+            connection.exec_driver_sql(
+                "CREATE TRIGGER no_owner BEFORE UPDATE OF owner ON purchase "
+                "BEGIN INSERT INTO there_is_no_room VALUES (1); END"
+            )
+        message = "the voice is hoarse"
+        raise SpeechError(message)
+
+    shop.provider.before = fail
+    with pytest.raises(SpeechError, match="hoarse"):
+        shop.buy()
+
+    assert "stays with this process until it ends" in caplog.text

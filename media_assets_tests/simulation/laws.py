@@ -217,8 +217,9 @@ class Laws:
         bill = sum(job.cost_micro_usd for job in world.provider.of(alike))
         cost = sum(row.cost or 0 for row in rows)
         # A policy counts as billed what may never have arrived; a person writes off, without its id, what a retry that
-        # is ordered later may find in the list after all.
-        written_off = sum(self._decided(key).count("write-off") for key in alike if self.ordered.get(key))
+        # is ordered later, or a lookalike, may find in the list after all.
+        found_later = [key for key in alike if self.ordered.get(key) or len(alike) > 1]
+        written_off = sum(self._decided(key).count("write-off") for key in found_later)
         more = (sum(map(self.by_policy, alike)) + written_off) * PRICE_MICRO_USD
         if not bill <= cost <= bill + more:
             names = ", ".join(sorted(map(world.name_of, alike)))
