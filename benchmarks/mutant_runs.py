@@ -93,6 +93,8 @@ class MutantRuns:
             self._functions = _functions_in({str(mutant.path) for mutant in self.mutants})
             for outcome in _read([self._fork_lane(number) for number in range(_LANES)]):
                 self._tell(Outcome(**outcome))
+        # Before pytest removes the folders in which the servers are.
+        session._setupstate.teardown_exact(None)  # noqa: SLF001 - as below
         return True
 
     def _run_unchanged(self, items: list[pytest.Item]) -> None:
@@ -246,6 +248,7 @@ def _read(descriptors: list[int]) -> Iterator[dict[str, Any]]:
 
 def _functions_in(paths: set[str]) -> _Functions:
     """Find every function of these files that there is, however it is wrapped."""
+    gc.unfreeze()  # the tests freeze what is imported, and what is frozen is not told of
     found: _Functions = defaultdict(list)
     for one in gc.get_objects():
         if isinstance(one, types.FunctionType) and one.__code__.co_filename in paths:
