@@ -27,7 +27,7 @@ from media_assets.errors import (
 from media_assets.film import StepResult
 from media_assets.ledger import Ledger
 from media_assets.ledger.prompts import FinishedStep
-from media_assets.ledger.rows import PurchaseState
+from media_assets.ledger.rows import PurchaseState, has_failed_for_good
 from media_assets.made import Made
 from media_assets.orders import Order, Purchased
 from media_assets.outlays import Outlay, Outlays
@@ -92,6 +92,7 @@ class Chain:
         chosen = set(wanted)
         self._siblings = Siblings(chosen, self._needs)
         try:
+            await self._fail_first(chosen)
             await asyncio.gather(*(self._have(step) for step in Step if step in chosen))
         except BaseException:
             for task in self._running.values():
@@ -115,6 +116,30 @@ class Chain:
             return ()
         spoken, match_clip = self._at.prompt.script is not None, self._at.planner.settings.match_clip
         return needs(step, standing, spoken=spoken, match_clip=match_clip)
+
+    async def _fail_first(self, chosen: Iterable[Step]) -> None:
+        """Let a step fail that has failed for good before, so that nothing is bought for what cannot be made."""
+        if self._at.retry_failed:
+            return
+        needed = set[Step]().union(*map(self._siblings.with_needs, chosen))
+        for step in Step:
+            if step in needed and await in_thread(self._has_failed, step):
+                await self._have(step)
+
+    def _has_failed(self, step: Step) -> bool:
+        """Whether every model of a step's route has failed at it for good, as far as that can be told yet."""
+        upstream = {one: self._at.standings[one] for one in self._needs(step)}
+        if self._at.standings[step].row is not None or any(one.artifact is None for one in upstream.values()):
+            return False
+        made = {one: self._found(one) for one in upstream}
+        route = self._at.planner.models(self._at.prompt, step)
+        asked = route[:1] if self._at.planner.settings.strict else route
+        try:
+            keys = [self._draft(step, spec, made).request.key for spec in asked]
+        except PlanError:
+            return False
+        rows = self._at.ledger.purchases.get_many(keys)
+        return all(key in rows and has_failed_for_good(rows[key]) for key in keys)
 
     async def _have(self, step: Step) -> StepResult | MediaAssetsError:
         """Return a step's result, making it once however many ask."""

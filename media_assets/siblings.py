@@ -39,10 +39,11 @@ class Siblings:
         """Return what the wanted steps that can still be made are made from, and those themselves."""
         useful: set[Step] = set()
         for goal in self._goals:
-            made_from = self._with_needs(goal)
+            made_from = self.with_needs(goal)
             if made_from.isdisjoint(self._failed):
                 useful |= made_from
         return useful
 
-    def _with_needs(self, step: Step) -> set[Step]:
-        return {step}.union(*(self._with_needs(one) for one in self._needs(step)))
+    def with_needs(self, step: Step) -> set[Step]:
+        """Return a step, and all that it is made from and is not there."""
+        return {step}.union(*(self.with_needs(one) for one in self._needs(step)))

@@ -16,7 +16,7 @@ from media_assets.prompt import Step
 from media_assets.recall import OnCancel
 from media_assets.siblings import Siblings
 from media_assets.standing import MADE_FROM
-from media_assets.studio import ALL_STEPS, Studio
+from media_assets.studio import ALL_STEPS, MakeOptions, Studio
 from media_assets_tests.canceling import until
 from media_assets_tests.making import reserved_micro_usd
 from media_assets_tests.simulated import Market, open_market, paid_prompt
@@ -99,6 +99,33 @@ def test_what_is_queued_is_called_back_and_a_rerun_buys_it_once(market: Market) 
     assert [one["state"] for one in market.accepted()].count("succeeded") == 3
     assert len(market.accepted()) == 4
     assert mended.cost_usd == market.bill_usd() == _spent_usd(market)
+
+
+@pytest.mark.parametrize(
+    "faults",
+    [
+        (LATER, {"provider": "replicate", "call": "submit", "fault": "content_rejected"}),
+        (LATER, REFUSED, STUCK),
+    ],
+    ids=["the picture", "the voice"],
+)
+def test_nothing_is_bought_for_a_film_that_has_failed_for_good(
+    market: Market, faults: tuple[dict[str, Any], ...]
+) -> None:
+    """P5: what was not begun, or called back, when a step failed is not bought by a rerun, which ends as the first."""
+    market.set_faults(*faults)
+    first = market.attempt(paid_prompt())
+    bill, posts = market.bill_usd(), market.posts()
+    market.set_faults()
+
+    again = market.attempt(paid_prompt())
+
+    assert first.error is not None
+    assert again.error is not None
+    assert first.error.message in again.error.message
+    assert (market.bill_usd(), market.posts(), reserved_micro_usd(market.home)) == (bill, posts, 0)
+    film = market.make(paid_prompt(), options=MakeOptions(retry_failed=True))
+    assert film.cost_usd == market.bill_usd() == _spent_usd(market)
 
 
 @pytest.mark.parametrize("policy", list(OnCancel))

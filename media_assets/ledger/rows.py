@@ -181,6 +181,14 @@ def may_have_passed(row: PurchaseRow) -> bool:
     return error.get("rerun") in {Rerun.RESUBMIT, Rerun.RESUME} or error.get("class") in _OF_THE_ACCOUNT
 
 
+def has_failed_for_good(row: PurchaseRow) -> bool:
+    """Whether a purchase is not tried again by itself, whoever asks for it."""
+    if row.recovery is Recovery.FREE:
+        return False
+    paid = row.state in {PurchaseState.FAILED_PAID, PurchaseState.LOST_OUTPUT}
+    return paid or (row.state is PurchaseState.FAILED_FREE and not may_have_passed(row))
+
+
 _INSERT = sa.insert(purchase)
 _INSERT_ARTIFACT = sa.insert(artifact)
 
