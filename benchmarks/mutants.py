@@ -36,8 +36,14 @@ TESTS = (
     "media_assets_tests/test_caps.py",
     "media_assets_tests/cli/test_decide.py",
     "media_assets_tests/cli/test_budget.py",
+    "media_assets_tests/cli/test_export.py",
+    "media_assets_tests/cli/test_verify.py",
+    "media_assets_tests/recovery/test_garbage.py",
+    "media_assets_tests/recovery/test_retention.py",
+    "media_assets_tests/recovery/test_verify.py",
+    "media_assets_tests/recovery/test_reconcile.py",
 )
-"""The ledger's own, and the quickest of those that buy."""
+"""The ledger's own, and the quickest of those that buy and that look after what was bought."""
 
 
 def main(arguments: list[str]) -> int:

@@ -37,8 +37,10 @@ _OPERATORS: dict[type[ast.operator], type[ast.operator]] = {
 }
 _CONDITIONS = frozenset({"where", "filter_by", "and_", "or_", "values"})
 """Calls of SQLAlchemy from which one argument after the other is left out."""
-_NOT_SWAPPED = frozenset({"isinstance", "cast", "getattr", "map", "execute", "min", "max"})
-"""Calls that fail at once with their arguments swapped, or do the same, which shows nothing."""
+_NOT_SWAPPED = frozenset(
+    {"isinstance", "cast", "getattr", "map", "execute", "min", "max", "select", "union", "greatest"}
+)
+"""Calls that fail at once with their arguments swapped, or do the same, which shows nothing. Rows are read by name."""
 
 Change = Callable[[ast.AST], ast.AST]
 
@@ -179,7 +181,9 @@ def _of_statement(
         return
     here = _Place(place.function, is_assignment=False, statement=statement)
     if _can_be_left_out(statement):
-        yield here, statement, lambda _: ast.Pass()
+        # A method that calls ``super`` has a cell for its class, without which it cannot be put in place.
+        has_cell = any(isinstance(one, ast.Name) and one.id == "super" for one in ast.walk(statement))
+        yield here, statement, lambda _: ast.Expr(ast.Name("__class__", ast.Load())) if has_cell else ast.Pass()
     if isinstance(statement, ast.Return) and statement.value is not None and not _is_none(statement.value):
         yield here, statement, _return_not if returns_bool else lambda _: ast.Return(ast.Constant(None))
     if isinstance(statement, ast.If | ast.While) and not _has_operators(statement.test):
