@@ -6,6 +6,7 @@ Who waits holds no place at work, so that other prompts go on. Nobody waits for 
 import asyncio
 import contextlib
 import secrets
+import threading
 import time
 from collections.abc import AsyncIterator, Callable, Collection, Iterator
 from dataclasses import dataclass, field
@@ -89,6 +90,8 @@ class Reservations:
     today: Callable[[], date]
     _waiting: set[str] = field(default_factory=set)
     """Plans that wait for more: what they hold is settled by nobody meanwhile."""
+    _one_by_one: threading.Lock = field(default_factory=threading.Lock)
+    """Of two that wait for each other one steps back, and not both."""
 
     def caps_of(self, prompt: Prompt, *, run_id: str, providers: Collection[str]) -> list[Cap]:
         """Return the caps that would hold for a reservation made now."""
@@ -103,15 +106,26 @@ class Reservations:
         finally:
             self._waiting.discard(plan_id)
 
-    def settling(self, scopes: Collection[str]) -> set[str]:
-        """Return those of the scopes under which something will be settled; blocking.
+    def settling(self, scopes: Collection[str], plan_id: str) -> set[str]:
+        """Return those of the scopes under which something will be settled that a plan can wait for; blocking.
 
         Where that is not so, what dead processes hold is given back.
         """
-        found = self.ledger.spending.settling(scopes, besides=self._waiting)
+        found = self.ledger.spending.settling(scopes, besides={*self._waiting, plan_id})
         if not found.issuperset(scopes):
             self.ledger.release_dead()
         return found
+
+    def steps_back(self, plan_id: str, scopes: Collection[str]) -> bool:
+        """Whether a plan gives up what it holds because all wait for each other: one of them does; blocking.
+
+        It counts as waiting no more, so the others see that something will be given back.
+        """
+        with self._one_by_one:
+            gives_up = not self.settling(scopes, plan_id).issuperset(scopes)
+            if gives_up:
+                self._waiting.discard(plan_id)
+            return gives_up
 
     def shortfalls(self, prompt: Prompt, need: Need) -> list[Shortfall]:
         """Return which caps a plan in a run of its own would pass now; blocking, and writes nothing."""
@@ -193,7 +207,7 @@ class Reserving:
         told, since, pause_s = "", time.monotonic(), _FIRST_PAUSE_S
         while True:
             # Asked before the amounts are, so that what is settled in between is seen in them.
-            hopeful = await in_thread(self._all.settling, scopes)
+            hopeful = await in_thread(self._all.settling, scopes, self.plan_id)
             short = await in_thread(self._all.ledger.spending.shortfalls, need, self._caps(need))
             if not short or not all(one.may_pass for one in short):
                 return
@@ -201,7 +215,11 @@ class Reserving:
             scopes = error.scopes
             is_new = error.message != told
             since = time.monotonic() if is_new else since
-            if hopeless & set(scopes) or time.monotonic() - since > self._all.wait_s:
+            if blocking := hopeless & set(scopes):
+                gives_up = await in_thread(self._all.steps_back, self.plan_id, blocking)
+                if gives_up:
+                    raise error
+            if time.monotonic() - since > self._all.wait_s:
                 raise error
             if is_new:
                 told = error.message

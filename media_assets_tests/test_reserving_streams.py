@@ -3,6 +3,7 @@
 import asyncio
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from datetime import date
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from media_assets.errors import (
 )
 from media_assets.film import Film
 from media_assets.ledger import Ledger
+from media_assets.ledger.budgets import Cap
 from media_assets.ledger.schema import plan
 from media_assets.prompt import Step
 from media_assets.providers.base import LocalArguments
@@ -152,6 +154,17 @@ def test_two_that_wait_for_each_other_do_not_wait_for_ever(tmp_path: Path) -> No
     assert sorted(film.deferred for film in films.values()) == [False, True]
     assert sorted(str(film.error is None) for film in films.values()) == ["False", "True"]
     assert reserved_micro_usd(tmp_path) == 0
+
+
+def test_of_two_that_look_at_once_one_steps_back(tmp_path: Path) -> None:
+    """Each sees that the other waits; if both gave up, neither film would be made."""
+    with studio_on(tmp_path, models=PRICED) as studio:
+        reservations, cap = studio.reservations, Cap("day:2026-11-23", 10, "cap")
+        for plan_id in ("one", "two"):
+            studio.ledger.prompts.open_plan(plan_id, plan_id, amounts={Step.VIDEO: 5}, caps=[cap])
+        with reservations.waiting("one"), reservations.waiting("two"), ThreadPoolExecutor(2) as both:
+            steps_back = both.map(lambda plan_id: reservations.steps_back(plan_id, [cap.scope]), ("one", "two"))
+            assert sorted(steps_back) == [False, True]
 
 
 def test_a_purchase_that_failed_under_another_plan_is_reserved_for_before_it_is_sent_again(tmp_path: Path) -> None:
