@@ -8,8 +8,8 @@ import csv
 import datetime as dt
 import io
 import json
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,11 @@ from pydantic import ValidationError
 
 from media_assets.errors import Problem, PromptFileError
 from media_assets.prompt import Prompt
+
+SUFFIXES = (".yaml", ".yml", ".json", ".jsonl", ".ndjson", ".csv")
+"""Of the files that prompts are read from."""
+_BY_LINE = (".jsonl", ".ndjson", ".csv")
+"""Of those that grow by whole lines."""
 
 FILE_MAX_BYTES = 64 * 1024 * 1024
 _LIST_COLUMNS = "routes"
@@ -36,6 +41,8 @@ class Row:
     """For people: the file's name and the row, line or document."""
     prompt: Prompt | None
     problems: tuple[Problem, ...] = ()
+    raw: Any = None
+    """What stands there, as plain data; a line that is not even data as text."""
 
 
 def read_prompts(path: Path) -> list[Prompt]:
@@ -59,20 +66,55 @@ def read_rows(path: Path) -> list[Row]:
     Raises:
         PromptFileError: The file as a whole cannot be read, or holds no prompt.
     """
-    raw_rows = list(_raw_rows(path))
-    if not raw_rows:
-        raise _unreadable(path, "holds no prompt")
     rows: list[Row] = []
     seen: dict[str, str] = {}
-    for place, raw in raw_rows:
-        where = f"{path.name}, {place}" if place else path.name
-        row = _validate(where, raw)
-        if row.prompt is not None:
-            first = seen.setdefault(row.prompt.key, where)
-            if first != where:
-                fault = f"{row.prompt.key!r} is already used by {first}; every prompt needs its own"
-                row = Row(where, None, (Problem(where, "key", fault),))
-        rows.append(row)
+    for row in _rows(path, _text_of(path)):
+        if row.prompt is not None and (first := seen.setdefault(row.prompt.key, row.where)) != row.where:
+            fault = f"{row.prompt.key!r} is already used by {first}; every prompt needs its own"
+            rows.append(replace(row, prompt=None, problems=(Problem(row.where, "key", fault),)))
+        else:
+            rows.append(row)
+    return rows
+
+
+def read_growing(path: Path, *, whole_lines: bool = True) -> tuple[list[Row], str]:
+    """Read a file that somebody may still be adding to; of a key that is used twice the last row counts.
+
+    Args:
+        path: The file.
+        whole_lines: Whether a last line waits that is not ended yet. Of JSONL one that is well-formed is ended.
+
+    Returns:
+        The rows, and why not all of it was read, if so.
+
+    Raises:
+        PromptFileError: As :func:`read_rows`.
+    """
+    text = _text_of(path)
+    waits = ""
+    if whole_lines and path.suffix.lower() in _BY_LINE and not text.endswith("\n"):
+        done, _, last = text.rpartition("\n")
+        if last.strip() and not (path.suffix.lower() != ".csv" and _is_json(last)):
+            text, waits = f"{done}\n", "its last line is not ended yet"
+    if waits and not text.strip():
+        return [], waits
+    rows = _rows(path, text)
+    newest = {row.prompt.key: row for row in rows if row.prompt is not None}
+    return [row for row in rows if row.prompt is None or newest[row.prompt.key] is row], waits
+
+
+def _is_json(line: str) -> bool:
+    try:
+        json.loads(line)
+    except ValueError:
+        return False
+    return True
+
+
+def _rows(path: Path, text: str) -> list[Row]:
+    rows = [_validate(f"{path.name}, {place}" if place else path.name, raw) for place, raw in _raw_rows(path, text)]
+    if not rows:
+        raise _unreadable(path, "holds no prompt")
     return rows
 
 
@@ -94,22 +136,24 @@ class _Malformed:
     """Stands for a row that is not even data."""
 
     fault: str
+    text: str
 
 
 def _validate(where: str, data: Any) -> Row:
     if isinstance(data, _Malformed):
-        return Row(where, None, (Problem(where, "", data.fault),))
+        return Row(where, None, (Problem(where, "", data.fault),), data.text)
     if not isinstance(data, dict):
         fault = f"is {_kind(data)}, but a prompt is a mapping of fields such as prompt: and script:"
-        return Row(where, None, (Problem(where, "", fault),))
+        return Row(where, None, (Problem(where, "", fault),), data)
     try:
-        return Row(where, Prompt.model_validate(_plain(data, _Count(_MOST_VALUES), depth=0)))
+        return Row(where, Prompt.model_validate(_plain(data, _Count(_MOST_VALUES), depth=0)), (), data)
     except ValidationError as error:
         # A key that is missing would have been derived from the prompt: only the prompt is at fault.
         faults = [fault for fault in error.errors(include_url=False) if (fault["type"], fault["loc"]) != _NO_KEY]
-        return Row(where, None, tuple({_problem(where, dict(fault)): None for fault in faults}))
+        problems: tuple[Problem, ...] = tuple({_problem(where, dict(fault)): None for fault in faults})
     except ValueError as error:
-        return Row(where, None, (Problem(where, "", str(error)),))
+        problems = (Problem(where, "", str(error)),)
+    return Row(where, None, problems, data)
 
 
 class _Count:
@@ -192,7 +236,20 @@ def _kind(value: Any) -> str:
     return "empty" if value is None else names.get(type(value), type(value).__name__)
 
 
-def _raw_rows(path: Path) -> Iterator[tuple[str, Any]]:
+def _text_of(path: Path) -> str:
+    if path.suffix.lower() not in SUFFIXES:
+        raise _unreadable(path, f"has the ending {path.suffix!r}; prompts are read from {', '.join(SUFFIXES)}")
+    try:
+        if path.stat().st_size > FILE_MAX_BYTES:
+            raise _unreadable(path, f"is larger than {FILE_MAX_BYTES // 2**20} MiB; split it")
+        return path.read_bytes().decode("utf-8-sig")
+    except OSError as error:
+        raise _unreadable(path, f"cannot be read: {error.strerror or error}") from error
+    except UnicodeDecodeError as error:
+        raise _unreadable(path, f"is not UTF-8 text (byte {error.start})") from error
+
+
+def _raw_rows(path: Path, text: str) -> Iterator[tuple[str, Any]]:
     readers = {
         ".yaml": _yaml_rows,
         ".yml": _yaml_rows,
@@ -201,19 +258,8 @@ def _raw_rows(path: Path) -> Iterator[tuple[str, Any]]:
         ".ndjson": _jsonl_rows,
         ".csv": _csv_rows,
     }
-    reader = readers.get(path.suffix.lower())
-    if reader is None:
-        raise _unreadable(path, f"has the ending {path.suffix!r}; prompts are read from {', '.join(readers)}")
     try:
-        if path.stat().st_size > FILE_MAX_BYTES:
-            raise _unreadable(path, f"is larger than {FILE_MAX_BYTES // 2**20} MiB; split it")
-        text = path.read_bytes().decode("utf-8-sig")
-    except OSError as error:
-        raise _unreadable(path, f"cannot be read: {error.strerror or error}") from error
-    except UnicodeDecodeError as error:
-        raise _unreadable(path, f"is not UTF-8 text (byte {error.start})") from error
-    try:
-        yield from reader(text)
+        yield from readers[path.suffix.lower()](text)
     except Exception as error:  # PyYAML's constructors raise whatever int(), float() and date() do
         raise _unreadable(path, f"is not well-formed {path.suffix[1:].upper()}: {_first_lines(error)}") from error
 
@@ -272,7 +318,7 @@ def _jsonl_rows(text: str) -> Iterator[tuple[str, Any]]:
         try:
             yield place, json.loads(line, object_pairs_hook=_unique_pairs)
         except ValueError as error:
-            yield place, _Malformed(f"is not well-formed JSON: {_first_lines(error)}")
+            yield place, _Malformed(f"is not well-formed JSON: {_first_lines(error)}", line)
 
 
 def _unique_pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -296,12 +342,21 @@ def _csv_rows(text: str) -> Iterator[tuple[str, Any]]:
         place = f"row {number}"
         surplus = cells.pop(None, None)
         if surplus:
-            yield place, _Malformed(f"has {len(surplus)} more cells than the heading has columns")
+            yield (
+                place,
+                _Malformed(f"has {len(surplus)} more cells than the heading has columns", _as_line(cells, surplus)),
+            )
         else:
             yield (
                 place,
                 _nested({name: cell for name, cell in cells.items() if cell not in (None, "")}),
             )
+
+
+def _as_line(cells: dict[str, Any], surplus: Sequence[str]) -> str:
+    line = io.StringIO()
+    csv.writer(line).writerow([*cells.values(), *surplus])
+    return line.getvalue()
 
 
 def _nested(cells: dict[str, str]) -> dict[str, Any]:

@@ -61,7 +61,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("pricing",),
     ("artifact",),
     ("ledger",),
-    ("caps",),
+    ("caps", "inbox"),
     ("media",),
     ("providers",),
     ("orders",),

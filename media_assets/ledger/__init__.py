@@ -18,6 +18,7 @@ from media_assets.ledger.cluster import ClusterOwner
 from media_assets.ledger.database import Database, ledger_url
 from media_assets.ledger.decisions import Decisions
 from media_assets.ledger.garbage import Garbage
+from media_assets.ledger.inbox import InboxTable
 from media_assets.ledger.ownership import Owner, OwnershipOptions
 from media_assets.ledger.prompts import Prompts
 from media_assets.ledger.purchases import Purchases
@@ -31,6 +32,7 @@ class Ledger:
     database: Database
     owner: Owner
     prompts: Prompts
+    inbox: InboxTable
     purchases: Purchases
     decisions: Decisions
     spending: Spending
@@ -111,6 +113,7 @@ def open_ledger(
         database=database,
         owner=owner,
         prompts=Prompts(database, owner),
+        inbox=InboxTable(database),
         purchases=Purchases(database, owner),
         decisions=Decisions(database, owner),
         spending=Spending(database, owner),

@@ -22,7 +22,7 @@ from media_assets.crash_points import crash_point
 from media_assets.errors import ConfigurationError, LedgerError
 from media_assets.ledger.postgres import postgres_engine, refuse_unsafe
 
-HEAD = "0006"
+HEAD = "0007"
 """The newest migration; a test compares it with the files. An older program refuses a newer ledger."""
 
 SQLITE_OLDEST = (3, 35, 0)

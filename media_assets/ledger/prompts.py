@@ -29,6 +29,17 @@ class PinnedPrompt:
     status: str
     error: dict[str, str] | None
     updated_at: str
+    priority: int = 0
+    """The higher, the sooner in a batch."""
+    arrived: int | None = None
+    """Its place among what came through the inbox; None: it was pinned otherwise."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Arrival:
+    """On what terms a prompt comes through the inbox."""
+
+    priority: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,45 +73,55 @@ class Prompts:
         self._at_work: set[str] = set()
         """Open plans of this process."""
 
-    def pin(self, prompts: Iterable[Prompt], *, source: str) -> list[Prompt]:
+    def pin(self, prompts: Iterable[Prompt], *, source: str, arrival: Arrival | None = None) -> list[Prompt]:
         """Make these the prompts that runs find under their keys.
 
         A prompt that its source gives unchanged stays as it is pinned, new takes included.
+
+        Args:
+            prompts: What to pin.
+            source: Where they came from, for people.
+            arrival: On what terms, of what came through the inbox.
 
         Returns:
             What is pinned now, in the order given.
         """
         wanted = list(prompts)
         source = source.encode(errors="backslashreplace").decode()  # a file's name may be no text
-        as_pinned = self._already_pinned(wanted)
+        as_pinned = self._already_pinned(wanted, arrival)
         if len(as_pinned) == len(wanted):
             return as_pinned
         with self._database.write() as connection:
-            return [self._pin_one(connection, one, source) for one in wanted]
+            return [self._pin_one(connection, one, source, arrival) for one in wanted]
 
-    def _already_pinned(self, wanted: list[Prompt]) -> list[Prompt]:
+    def _already_pinned(self, wanted: list[Prompt], arrival: Arrival | None) -> list[Prompt]:
         """Return the leading prompts that need no write: looking at an unchanged prompt must stay cheap."""
         found = []
         with self._database.read() as connection:
             for one in wanted:
                 known = _known(connection, one.key)
-                if not _is_pinned(known, one):
+                if not _is_pinned(known, one, arrival):
                     break
                 found.append(_effective(known, one))
         return found
 
-    def _pin_one(self, connection: sa.Connection, one: Prompt, source: str) -> Prompt:
+    def _pin_one(self, connection: sa.Connection, one: Prompt, source: str, arrival: Arrival | None) -> Prompt:
         known = _known(connection, one.key)
         effective = _effective(known, one)
-        if _is_pinned(known, one):
+        if _is_pinned(known, one, arrival):
             return effective
         values = {"source": source, "source_digest": one.digest, **_pinned_as(effective)}
+        if arrival is not None:
+            # Writers take turns, so the order of these numbers is that in which they are committed.
+            newest = connection.execute(sa.select(sa.func.max(prompt.c.arrived))).scalar() or 0
+            values |= {"priority": arrival.priority, "arrived": newest + 1}
         if known is None:
-            connection.execute(sa.insert(prompt).values(key=one.key, pin_seq=1, priority=0, **values))
-        else:
-            connection.execute(
-                sa.update(prompt).where(prompt.c.key == one.key).values(pin_seq=prompt.c.pin_seq + 1, **values)
-            )
+            connection.execute(sa.insert(prompt).values({"key": one.key, "pin_seq": 1, "priority": 0, **values}))
+            return effective
+        # The same prompt, which only comes through the inbox now, is no other one to the runs that know it.
+        is_same = known.source_digest == one.digest and known.body == values["body"]
+        seq = known.pin_seq if is_same else known.pin_seq + 1
+        connection.execute(sa.update(prompt).where(prompt.c.key == one.key).values(pin_seq=seq, **values))
         return effective
 
     def effective(self, one: Prompt) -> Prompt:
@@ -152,6 +173,12 @@ class Prompts:
         """Return every pinned prompt, by key."""
         with self._database.read() as connection:
             return [_pinned(row) for row in connection.execute(sa.select(prompt).order_by(prompt.c.key))]
+
+    def arrived_after(self, arrived: int, *, most: int) -> list[PinnedPrompt]:
+        """Return what came through the inbox after a place in its order, in that order."""
+        later = sa.select(prompt).where(prompt.c.arrived > arrived).order_by(prompt.c.arrived).limit(most)
+        with self._database.read() as connection:
+            return [_pinned(row) for row in connection.execute(later)]
 
     def keys(self) -> list[str]:
         """Return the keys of every pinned prompt, sorted."""
@@ -323,8 +350,10 @@ def _read_body(row: sa.Row[Any]) -> Prompt:
         raise LedgerError(message) from error
 
 
-def _is_pinned(known: sa.Row[Any] | None, as_given: Prompt) -> bool:
+def _is_pinned(known: sa.Row[Any] | None, as_given: Prompt, arrival: Arrival | None = None) -> bool:
     if known is None or known.source_digest != as_given.digest:
+        return False
+    if arrival is not None and (known.arrived is None or known.priority != arrival.priority):
         return False
     return bool(known.body == _effective(known, as_given).model_dump_json())
 
@@ -347,4 +376,6 @@ def _pinned(row: sa.Row[Any]) -> PinnedPrompt:
         status=row.status,
         error=json.loads(row.error) if row.error else None,
         updated_at=row.updated_at,
+        priority=row.priority,
+        arrived=row.arrived,
     )

@@ -33,6 +33,22 @@ prompt = sa.Table(
     sa.Column("status", sa.String(16), nullable=False, comment="pending, running, done, degraded, failed"),
     sa.Column("error", _Text),
     sa.Column("updated_at", _Time, nullable=False),
+    sa.Column("arrived", sa.Integer, comment="its place among what came through the inbox; None: pinned otherwise"),
+    sa.Index("ix_prompt_arrived", "arrived"),
+)
+
+inbox = sa.Table(
+    "inbox",
+    metadata,
+    sa.Column("n", sa.Integer, primary_key=True, autoincrement=True),
+    sa.Column("body", _Text, nullable=False, comment="a prompt as JSON: all that whoever adds a row has to give"),
+    sa.Column("priority", sa.Integer, nullable=False, server_default="0", comment="the higher, the sooner in a batch"),
+    sa.Column("source", _Text, comment="where it came from, for people"),
+    sa.Column("read_at", _Time, comment="when it was pinned, or refused; None: not yet"),
+    sa.Column("prompt_key", sa.String(80), comment="under which it was pinned"),
+    sa.Column("error", _Text, comment="why it cannot be a prompt"),
+    sa.Index("ix_inbox_read_at", "read_at"),
+    comment="prompts that other programs hand in",
 )
 
 plan = sa.Table(
