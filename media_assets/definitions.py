@@ -1,10 +1,14 @@
 """What Dagster loads: ``defs``, built by ``build_defs`` so that tests and users can put their own resources in."""
 
+import warnings
 from typing import Any
 
 import dagster as dg
 
 from media_assets.defs.assets import media
+from media_assets.defs.in_flight import in_flight, janitor
+from media_assets.defs.jobs import batch, films, nightly_batch, submit_prompt
+from media_assets.defs.new_prompts import inbox_spec, new_prompts
 from media_assets.defs.resources import (
     ElevenLabsResource,
     FalResource,
@@ -14,6 +18,9 @@ from media_assets.defs.resources import (
     ReplicateResource,
     StoreResource,
 )
+
+# Dagster (1.13.27) passes this parameter on itself whenever it puts sensors and resources together.
+warnings.filterwarnings("ignore", "Parameter `owners` of initializer `SensorDefinition", dg.BetaWarning)
 
 
 def build_defs(**overrides: Any) -> dg.Definitions:
@@ -37,7 +44,10 @@ def build_defs(**overrides: Any) -> dg.Definitions:
         message = f"build_defs knows no resource {', '.join(sorted(unknown))}; there are: {', '.join(resources)}"
         raise TypeError(message)
     return dg.Definitions(
-        assets=[media],
+        assets=[media, inbox_spec],
+        jobs=[films, batch, submit_prompt, janitor],
+        sensors=[new_prompts, in_flight],
+        schedules=[nightly_batch],
         resources=resources | overrides,
         # One process a run: the step itself runs many things at once, and another process costs 6 to 15 s.
         executor=dg.in_process_executor,

@@ -20,6 +20,8 @@ from media_assets.ledger.inbox import HandedIn
 from media_assets.ledger.prompts import Arrival
 from media_assets.prompt_file import SUFFIXES, Row, read_growing, validate_prompt
 
+INBOX = "inbox"
+"""The folder of the home that is the inbox where no other is named."""
 BAD = "bad"
 """The folder in the inbox where what cannot be used is set aside, each with its error beside it."""
 

@@ -116,6 +116,10 @@ class Settings(BaseSettings):
     """On Postgres: how much longer a submission that such a process may have been sending is left alone."""
     unused_days: float = Field(default=14.0, ge=0)
     """How long `gc` keeps a file after nothing needs it any more. What was paid for does not become unneeded."""
+    inbox: Path | None = None
+    """The folder in which new prompts are looked for. None: ``inbox`` in the home."""
+    inbox_patience_s: float = Field(default=60.0, ge=0)
+    """How long a file in it that cannot be read whole, or whose last line is not ended, may still be written to."""
     max_in_flight: int = Field(default=8, ge=1)
     """Prompts worked on at once."""
     poll_interval_s: float = Field(default=1.0, gt=0)

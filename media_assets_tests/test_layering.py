@@ -75,7 +75,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("reserving",),
     ("chain",),
     ("studio",),
-    ("recovery", "status"),
+    ("batch", "recovery", "status"),
     ("report", "gallery"),
     ("settings",),
     ("simulator",),

@@ -5,6 +5,7 @@ Dagster repeats would be reported as a success (dagster-io/dagster#15026).
 """
 
 from collections.abc import Mapping
+from typing import Any
 
 import dagster as dg
 
@@ -35,7 +36,9 @@ def as_failure(error: MediaAssetsError) -> dg.Failure:
     )
 
 
-def as_batch_failure(errors: Mapping[str, MediaAssetsError], total: int) -> dg.Failure:
+def as_batch_failure(
+    errors: Mapping[str, MediaAssetsError], total: int, *, metadata: Mapping[str, dg.MetadataValue[Any]] | None = None
+) -> dg.Failure:
     """Build the failure of a run over several prompts; it names the failed ones."""
     lines = [f"{key}: {type(error).__name__}: {error.message}" for key, error in errors.items()]
     more = f"\n… and {len(lines) - _SHOWN} more" if len(lines) > _SHOWN else ""
@@ -43,6 +46,11 @@ def as_batch_failure(errors: Mapping[str, MediaAssetsError], total: int) -> dg.F
         description=f"{len(errors)} of {total} prompts failed; what the others made is materialized.\n"
         + "\n".join(lines[:_SHOWN])
         + more,
-        metadata={"failed": dg.MetadataValue.json(list(errors)), "failed_count": len(errors), "total_count": total},
+        metadata={
+            **(metadata or {}),
+            "failed": dg.MetadataValue.json(list(errors)),
+            "failed_count": len(errors),
+            "total_count": total,
+        },
         allow_retries=False,
     )

@@ -9,11 +9,15 @@ from typing import Any
 
 import dagster as dg
 
-from media_assets.errors import MediaError
+from media_assets.batch import Summary
+from media_assets.errors import MediaAssetsError, MediaError
 from media_assets.film import StepResult
 from media_assets.media import preview
 from media_assets.media.tiny_picture import tiny_picture
 from media_assets.prompt import Step
+
+_MOST_IN_A_TABLE = 500
+"""Rows; all of them are in the ledger."""
 
 
 def step_metadata(
@@ -126,6 +130,29 @@ def _bar(step: StepResult) -> preview.TimelineBar:
 
 def _shown(picture: bytes, mime: str) -> dg.MarkdownMetadataValue:
     return dg.MetadataValue.md(f"![](data:{mime};base64,{base64.b64encode(picture).decode()})")
+
+
+def summary_metadata(summary: Summary) -> dict[str, dg.MetadataValue[Any]]:
+    """Return the metadata of a batch: flat numbers, and a table of what failed and of what waits for money."""
+    counts = {f"{name}_count": dg.MetadataValue.int(count) for name, count in summary.counts.items()}
+    told: dict[str, dg.MetadataValue[Any]] = {
+        "prompts": dg.MetadataValue.int(summary.quote.prompts),
+        **counts,
+        "spent_usd": dg.MetadataValue.float(float(summary.spent_usd)),
+        "quote_usd": dg.MetadataValue.float(float(summary.quote.estimate_usd)),
+    }
+    for name, errors in (("failures", summary.failed), ("deferrals", summary.deferred)):
+        if errors:
+            told[name] = _errors_table(errors)
+    return told
+
+
+def _errors_table(errors: Mapping[str, MediaAssetsError]) -> dg.TableMetadataValue:
+    records = [
+        dg.TableRecord({"prompt": key, "error": type(error).__name__, "rerun": str(error.rerun), "why": error.message})
+        for key, error in list(errors.items())[:_MOST_IN_A_TABLE]
+    ]
+    return dg.MetadataValue.table(records)
 
 
 def as_materialization(

@@ -10,7 +10,10 @@ import dagster as dg
 from pydantic import Field, SecretStr
 
 from media_assets.errors import PlanError, Problem
-from media_assets.settings import KEY_FIELDS, find_home, load_settings, read_cap_usd
+from media_assets.inbox import INBOX, Inbox, InboxOptions
+from media_assets.ledger import Ledger, open_ledger
+from media_assets.ledger.prompts import Prompts
+from media_assets.settings import KEY_FIELDS, Settings, find_home, load_settings, read_cap_usd
 from media_assets.studio import Studio, open_studio
 
 _KEY = "API key, by EnvVar; empty: {}"
@@ -113,6 +116,29 @@ def _run_cap(text: str) -> str:
     return cap
 
 
+def _home(store: StoreResource, settings: Settings) -> Path:
+    return Path(store.home).expanduser().absolute() if store.home else find_home(settings, Path.cwd())
+
+
+@contextlib.contextmanager
+def opened_ledger(store: StoreResource, ledger: LedgerResource) -> Iterator[Ledger]:
+    """Open nothing but the ledger that the resources and settings name."""
+    settings = load_settings()
+    with open_ledger(_home(store, settings), ledger.url or settings.ledger_url, settings.ownership()) as opened:
+        yield opened
+
+
+@contextlib.contextmanager
+def opened_inbox(store: StoreResource, ledger: LedgerResource) -> Iterator[tuple[Inbox, Prompts]]:
+    """Open the inbox that the settings name, and the ledger's prompts."""
+    settings = load_settings()
+    folder = settings.inbox or _home(store, settings) / INBOX
+    options = InboxOptions(patience_s=settings.inbox_patience_s)
+    with opened_ledger(store, ledger) as opened:
+        folder.mkdir(parents=True, exist_ok=True)
+        yield Inbox(folder, opened, options), opened.prompts
+
+
 @contextlib.contextmanager
 def opened_studio(resources: Resources, *, max_run_usd: str = "") -> Iterator[Studio]:
     """Open the studio that the resources describe; what they leave empty comes from the settings.
@@ -122,9 +148,7 @@ def opened_studio(resources: Resources, *, max_run_usd: str = "") -> Iterator[St
         max_run_usd: The run's own cap, or ``none``; empty: the setting's.
     """
     settings = load_settings()
-    home = (
-        Path(resources.store.home).expanduser().absolute() if resources.store.home else find_home(settings, Path.cwd())
-    )
+    home = _home(resources.store, settings)
     changes = resources.changes() | ({"max_run_usd": _run_cap(max_run_usd)} if max_run_usd else {})
     options = settings.model_copy(update=changes).studio_options()
     local_concurrency = resources.local.concurrency or None

@@ -40,21 +40,25 @@ def _nothing() -> None:
     pass
 
 
+class ParentGoneError(BaseException):
+    """The process that started this one is gone."""
+
+
 def parent_watch() -> Callable[[], None]:
     """Return a check to call from ``tick`` that notices when this process has lost its parent.
 
     Killing a code server leaves its runs alive (measured with Dagster 1.13.27), with nobody to terminate them.
 
     Raises:
-        KeyboardInterrupt: From the check, when the parent at the time of this call is gone. Dagster takes it
-            for an interrupt and ends the run as canceled.
+        ParentGoneError: From the check, when the parent at the time of this call is gone. Nobody has asked for the
+            work to stop, so it is not to be taken for an interrupt.
     """
     parent_id = os.getppid()
 
     def check() -> None:
         if os.getppid() != parent_id:
             message = "the process that started this one is gone"
-            raise KeyboardInterrupt(message)
+            raise ParentGoneError(message)
 
     return check
 

@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from pydantic import ValidationError
 
 from media_assets.canonical import canonical_json
-from media_assets.errors import LedgerError
+from media_assets.errors import LedgerError, Rerun
 from media_assets.ledger import budgets
 from media_assets.ledger.clock import utc_now
 from media_assets.ledger.database import Database, Proof
@@ -58,6 +58,9 @@ class FinishedStep:
     notes: tuple[str, ...] = ()
     """What the prompt says and the step does not do, or not quite."""
 
+
+_GO_ON = frozenset({str(Rerun.RESUBMIT), str(Rerun.RESUME)})
+"""What errors say of a prompt that failed for now."""
 
 _OPEN_PLAN = sa.insert(plan)
 _CLOSE_PLAN = sa.delete(plan).where(plan.c.id == sa.bindparam("plan"))
@@ -179,6 +182,21 @@ class Prompts:
         later = sa.select(prompt).where(prompt.c.arrived > arrived).order_by(prompt.c.arrived).limit(most)
         with self._database.read() as connection:
             return [_pinned(row) for row in connection.execute(later)]
+
+    def waiting(self) -> list[PinnedPrompt]:
+        """Return the prompts that a batch is to make: by priority, and then in the order in which they came.
+
+        That is what is pending, what was interrupted, and what failed for now: a rerun may go on with it.
+        """
+        at_work = sa.select(plan.c.prompt_key)
+        rows = (
+            sa.select(prompt)
+            .where(prompt.c.status.in_(("pending", "running", "failed")), prompt.c.key.not_in(at_work))
+            .order_by(prompt.c.priority.desc(), prompt.c.arrived.is_(None), prompt.c.arrived, prompt.c.key)
+        )
+        with self._database.read() as connection:
+            found = [_pinned(row) for row in connection.execute(rows)]
+        return [one for one in found if one.status != "failed" or (one.error or {}).get("rerun") in _GO_ON]
 
     def keys(self) -> list[str]:
         """Return the keys of every pinned prompt, sorted."""

@@ -171,7 +171,7 @@ def test_another_thread_can_wait_too() -> None:
 _CHILD = """
     import asyncio, sys
     from pathlib import Path
-    from media_assets.defs.run_blocking import parent_watch, run_blocking
+    from media_assets.defs.run_blocking import ParentGoneError, parent_watch, run_blocking
 
     async def main():
         Path(sys.argv[1], "started").touch()
@@ -182,7 +182,7 @@ _CHILD = """
 
     try:
         run_blocking(main, tick=parent_watch(), grace_s=5, poll_s=0.02)
-    except KeyboardInterrupt:
+    except ParentGoneError:
         Path(sys.argv[1], "interrupted").touch()
 """
 

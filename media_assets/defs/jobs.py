@@ -1,0 +1,155 @@
+"""Work that is no asset's: batches of any prompts, and a form that takes a prompt."""
+
+from collections.abc import Iterator
+
+import dagster as dg
+from pydantic import Field
+
+from media_assets.batch import Summary
+from media_assets.defs.assets import SPECS
+from media_assets.defs.failures import as_batch_failure, as_failure
+from media_assets.defs.making import MakeConfig, Wanted, make, origin_of
+from media_assets.defs.metadata import summary_metadata
+from media_assets.defs.partitions import add_partitions
+from media_assets.defs.reporting import Report
+from media_assets.defs.resources import (
+    ElevenLabsResource,
+    FalResource,
+    LedgerResource,
+    LocalResource,
+    OpenAIResource,
+    ReplicateResource,
+    Resources,
+    StoreResource,
+    opened_studio,
+)
+from media_assets.errors import MediaAssetsError
+from media_assets.ledger.prompts import Arrival
+from media_assets.prompt import Step
+from media_assets.prompt_file import validate_prompt
+
+films = dg.define_asset_job(
+    "films",
+    selection=[spec.key for spec in SPECS],
+    description="The film of a prompt: all four assets of one partition, or of several.",
+)
+
+
+class BatchConfig(MakeConfig):
+    """Which prompts a batch makes."""
+
+    keys: list[str] = Field(default=[], description="Of the prompts; empty: every prompt that is still to be made")
+    digests: dict[str, str] = Field(
+        default={}, description="Of the prompts as they were when the batch was asked for; a changed one is left out"
+    )
+
+
+@dg.op(name="make_batch")
+def make_batch_op(  # noqa: PLR0917 - Dagster takes no keyword-only arguments
+    context: dg.OpExecutionContext,
+    config: BatchConfig,
+    store: StoreResource,
+    ledger: LedgerResource,
+    local: LocalResource,
+    replicate: ReplicateResource,
+    fal: FalResource,
+    openai: OpenAIResource,
+    elevenlabs: ElevenLabsResource,
+) -> Iterator[dg.Output[None]]:
+    """Make many prompts, each through its own chain, and report each as it ends."""
+    origin = origin_of(context.run)
+    resources = Resources(
+        store=store, ledger=ledger, local=local, replicate=replicate, fal=fal, openai=openai, elevenlabs=elevenlabs
+    )
+    try:
+        with opened_studio(resources, max_run_usd=config.max_run_usd) as studio:
+            keys = config.keys or [one.prompt.key for one in studio.ledger.prompts.waiting()]
+            # A materialization of a key that is no partition would show nowhere.
+            add_partitions(context.instance, keys)
+            report = Report(context, origin=origin, keys=keys, wanted=list(Step), yields=False)
+            wanted = Wanted(studio, config, origin=origin)
+            wanted.find(keys, config.digests)
+            summary = make(studio, wanted, config, report)
+    except MediaAssetsError as error:
+        raise as_failure(error) from error
+    _log_summary(context, summary)
+    if summary.failed:
+        raise as_batch_failure(summary.failed, len(keys), metadata=summary_metadata(summary))
+    yield dg.Output(None, metadata=summary_metadata(summary))
+
+
+def _log_summary(context: dg.OpExecutionContext, summary: Summary) -> None:
+    counts = ", ".join(f"{count} {name}" for name, count in summary.counts.items() if count)
+    spent, quoted = summary.spent_usd, summary.quote.estimate_usd
+    context.log.info("%s; %s USD spent of at most %s USD quoted", counts or "nothing to do", spent, quoted)
+
+
+@dg.job(name="batch", description="Many prompts in one run: those that are named, or all that are still to be made.")
+def batch() -> None:
+    """Make a batch."""
+    make_batch_op()
+
+
+class SubmitConfig(dg.Config):
+    """A prompt, as one would write it into a file."""
+
+    prompt: str = Field(description="What the picture shows")
+    script: str = Field(default="", description="What the voice says; empty: a silent film")
+    key: str = Field(default="", description="Names the film; empty: made from the prompt")
+    motion: str = Field(default="", description="How the picture moves; empty: as the prompt suggests")
+    voice: str = Field(default="", description="The speaker; empty: the model's own")
+    size: str = Field(default="", description="WIDTHxHEIGHT in pixels; empty: 1024x576")
+    max_cost_usd: str = Field(default="", description="Cap on what the film may cost, in USD; empty: the setting's")
+    priority: int = Field(default=0, description="The higher, the sooner in a batch")
+    make: bool = Field(default=True, description="Make the film now; if not, new_prompts or the next batch does")
+
+
+@dg.op(name="submit")
+def submit_one(  # noqa: PLR0917 - Dagster takes no keyword-only arguments
+    context: dg.OpExecutionContext,
+    config: SubmitConfig,
+    store: StoreResource,
+    ledger: LedgerResource,
+    local: LocalResource,
+    replicate: ReplicateResource,
+    fal: FalResource,
+    openai: OpenAIResource,
+    elevenlabs: ElevenLabsResource,
+) -> Iterator[dg.Output[None]]:
+    """Pin the prompt, make it a partition, and make its film."""
+    given = config.model_dump(include={"prompt", "script", "key", "motion", "voice", "max_cost_usd"})
+    fields = {name: value for name, value in {**given, "size_px": config.size}.items() if value}
+    resources = Resources(
+        store=store, ledger=ledger, local=local, replicate=replicate, fal=fal, openai=openai, elevenlabs=elevenlabs
+    )
+    try:
+        prompt = validate_prompt("the form", fields)
+        with opened_studio(resources) as studio:
+            arrival = None if config.make else Arrival(priority=config.priority)
+            (prompt,) = studio.ledger.prompts.pin([prompt], source="submit_prompt", arrival=arrival)
+            add_partitions(context.instance, [prompt.key])
+            context.log.info("the prompt is the partition %s", prompt.key)
+            report = Report(context, origin=origin_of(context.run), keys=[prompt.key], wanted=list(Step), yields=False)
+            wanted = Wanted(studio, MakeConfig(), origin=report.origin)
+            wanted.find([prompt.key] if config.make else [], {})
+            summary = make(studio, wanted, MakeConfig(), report)
+    except MediaAssetsError as error:
+        raise as_failure(error) from error
+    for reason in (summary.failed | summary.deferred).values():
+        raise as_failure(reason) from reason
+    yield dg.Output(None, metadata={"key": prompt.key, **summary_metadata(summary)})
+
+
+@dg.job(name="submit_prompt", description="Takes a prompt and a script, and makes their film.")
+def submit_prompt() -> None:
+    """Take a prompt."""
+    submit_one()
+
+
+nightly_batch = dg.ScheduleDefinition(
+    name="nightly_batch",
+    job=batch,
+    cron_schedule="0 1 * * *",
+    execution_timezone="UTC",
+    description="Makes every prompt that is still to be made. Spends money, so it is off at first.",
+)

@@ -1,0 +1,185 @@
+"""What a run tells Dagster, and when: materializations, log lines and the run's tags."""
+
+import logging
+import queue
+from collections.abc import Callable, Collection, Iterator, Mapping
+from typing import Any
+
+import dagster as dg
+
+from media_assets.batch import Quote, Summary
+from media_assets.defs.metadata import as_materialization, step_metadata
+from media_assets.film import Film, StepResult
+from media_assets.left_open import LeftOpen
+from media_assets.prompt import Step
+from media_assets.request import SCHEMA_VERSION
+from media_assets.studio import Event
+
+_log = logging.getLogger(__name__)
+
+CODE_VERSION = str(SCHEMA_VERSION)
+"""Of the request's form, not of our code: a deploy must make nothing look stale."""
+
+_OWNER_TAG = "ledger_owner"
+
+_MOST_WITH_PICTURES = 100
+
+
+def own(context: dg.OpExecutionContext | dg.AssetExecutionContext, owner: str, **tags: str) -> None:
+    """Tag a run with the name in the ledger of the process that works on it, and more."""
+    # With the run's own name: a retry inherits the tags of the run that it retries.
+    run_id = context.run.run_id
+    context.instance.add_run_tags(run_id, {_OWNER_TAG: f"{run_id}:{owner}", **tags})
+
+
+def owner_of(run: dg.DagsterRun) -> str | None:
+    """Return the name in the ledger of the process that works on a run; None where it has not said so (yet)."""
+    run_id, _, owner = run.tags.get(_OWNER_TAG, "").partition(":")
+    return owner if run_id == run.run_id else None
+
+
+class Report:
+    """Reports one run.
+
+    One prompt: results are yielded at the end, so that a user's own downstream assets run. Several: each success is
+    logged from inside the wait, because a yielded output would mark every partition of the run.
+    """
+
+    def __init__(
+        self,
+        context: dg.OpExecutionContext | dg.AssetExecutionContext,
+        *,
+        origin: str,
+        keys: Collection[str],
+        wanted: Collection[Step],
+        yields: bool,
+    ) -> None:
+        self.origin = origin
+        """The run that a chain of retries began with."""
+        self.wanted = frozenset(wanted)
+        self._context = context
+        self._single = yields and len(keys) == 1
+        self._with_pictures = len(keys) <= _MOST_WITH_PICTURES
+        self._tags = {"prompt": next(iter(keys))} if len(keys) == 1 else {"prompts": str(len(keys))}
+        self._todo: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
+        self._chains: dict[str, dict[Step, StepResult]] = {}
+        self._waiting: dict[Step, StepResult] = {}
+        self._problem: Exception | None = None
+        """The first thing that could not be reported."""
+
+    def begin(self, quote: Quote, *, owner: str) -> None:
+        """Log what the run may cost, before anything is sent, and tag it with that.
+
+        Args:
+            quote: What it may cost.
+            owner: The name of this process in the ledger.
+        """
+        self._context.log.info("at most %s USD will be spent: %s", quote.estimate_usd, quote)
+        own(self._context, owner, **self._tags, quote_usd=str(quote.estimate_usd))
+
+    def on_event(self, event: Event) -> None:
+        """Take note of an event, from whatever thread."""
+        if event.what != "progress":
+            self._todo.put(lambda: self._tell_event(event))
+
+    def on_film(self, film: Film) -> None:
+        """Take note of a film that has ended, from whatever thread."""
+        self._todo.put(lambda: self._tell_film(film))
+
+    def tick(self) -> None:
+        """Log what has happened since; called from the step's own thread.
+
+        What cannot be logged must not cancel work that may be paid for: it is raised when all is done.
+        """
+        while not self._todo.empty():
+            tell = self._todo.get()
+            try:
+                tell()
+            except Exception as error:  # noqa: BLE001 - kept, and raised at the end
+                _log.exception("something could not be reported to Dagster")
+                self._problem = self._problem or error
+
+    def _tag(self, tags: dict[str, str]) -> None:
+        self._context.instance.add_run_tags(self._context.run.run_id, tags)
+
+    def _tell_event(self, event: Event) -> None:
+        if event.result is None:
+            self._context.log.info("%s: %s %s %s", event.key, event.step, event.what, event.note)
+        else:
+            self._note(event.key, event.result)
+
+    def _tell_film(self, film: Film) -> None:
+        # Steps that were there already and not asked for: the timeline shows them.
+        for step, result in film.steps.items():
+            self._chains.setdefault(film.key, {}).setdefault(step, result)
+        if not self._single:
+            # A chain's results are as large as its pictures' metadata; of a batch only the last ones are needed.
+            self._chains.pop(film.key, None)
+
+    def _note(self, key: str, result: StepResult) -> None:
+        self._context.log.info("%s: %s %s by %s", key, result.step, "found" if result.cached else "made", result.model)
+        self._chains.setdefault(key, {})[result.step] = result
+        if result.step not in self.wanted and result.cached:
+            return
+        if self._single and result.step in self.wanted:
+            self._waiting[result.step] = result
+        else:
+            self._log(key, result)
+
+    def flush(self) -> None:
+        """Log everything that had finished, when the run is interrupted."""
+        self.tick()
+        for key in self._chains if self._single else ():
+            for result in self._waiting.values():
+                self._log(key, result)
+        self._waiting.clear()
+
+    def tell_open(self, left: list[LeftOpen]) -> None:
+        """Log what a run that was interrupted leaves open at the providers."""
+        for one in left:
+            self._context.log.warning("%s: %s", one.prompt_key, one)
+
+    def crash(self, why: str) -> None:
+        """Report that the run's process ends without its work having ended."""
+        self._context.instance.report_run_failed(self._context.run, why)
+
+    def end(self, summary: Summary) -> None:
+        """Log the rest, and tag the run with what it cost.
+
+        Raises:
+            Exception: What could not be reported before.
+        """
+        self.tick()
+        for key in summary.superseded:
+            self._context.log.warning(
+                "%s: the prompt was changed since this run was asked for; a run of its own makes it, and this one "
+                "has bought nothing for it.",
+                key,
+            )
+        self._todo.put(lambda: self._tag({"cost_usd": str(summary.spent_usd)}))
+        self.tick()
+        if self._problem is not None:
+            raise self._problem
+
+    def results(self) -> Iterator[dg.MaterializeResult[None]]:
+        """Yield one prompt's results, in the order of the chain."""
+        for step in Step:
+            if step in self._waiting:
+                yield self._as_result(self._waiting[step])
+
+    def _as_result(self, result: StepResult) -> dg.MaterializeResult[None]:
+        (chain,) = self._chains.values()
+        digest = result.artifact.sha256 if result.artifact is not None else ""
+        return dg.MaterializeResult(
+            asset_key=str(result.step),
+            metadata=self._metadata(result, chain),
+            data_version=dg.DataVersion(digest),
+        )
+
+    def _log(self, key: str, result: StepResult) -> None:
+        metadata = self._metadata(result, self._chains[key])
+        self._context.log_event(as_materialization(key, result, metadata, CODE_VERSION))
+
+    def _metadata(self, result: StepResult, chain: Mapping[Step, StepResult]) -> dict[str, dg.MetadataValue[Any]]:
+        ordered = {step: chain[step] for step in Step if step in chain}
+        return step_metadata(result, chain=ordered, with_pictures=self._with_pictures)

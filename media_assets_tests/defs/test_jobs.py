@@ -1,0 +1,161 @@
+"""The jobs that make films without the assets' step: batches, the form, and what a changed prompt means to them."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import pytest
+
+from media_assets.definitions import build_defs
+from media_assets.defs.partitions import PARTITIONS_NAME
+from media_assets.ledger import open_ledger
+from media_assets.ledger.prompts import Arrival
+from media_assets.prompt import Prompt
+from media_assets_tests.defs.materializing import FOUR, pin, purchases_of, quick
+
+_TINY = {"routes": {"audio": ["local:silence"]}}
+
+
+class Jobs:
+    """Runs the project's jobs in this process."""
+
+    def __init__(self, instance: dg.DagsterInstance, home: Path) -> None:
+        self.instance = instance
+        self.home = home
+        self._defs = build_defs()
+
+    def run(self, job: str, op: str, config: dict[str, Any] | None = None) -> dg.ExecuteInProcessResult:
+        """Run a job; a failure is in the result."""
+        run_config = {"ops": {op: {"config": config}}} if config else {}
+        return self._defs.resolve_job_def(job).execute_in_process(
+            instance=self.instance, run_config=run_config, raise_on_error=False
+        )
+
+    def materialized(self, run: dg.ExecuteInProcessResult) -> dict[str, set[str]]:
+        """Return the assets that a run has materialized, by partition."""
+        found: dict[str, set[str]] = {}
+        for entry in self.instance.all_logs(run.run_id, of_type=dg.DagsterEventType.ASSET_MATERIALIZATION):
+            event = entry.get_dagster_event().step_materialization_data.materialization
+            found.setdefault(str(event.partition), set()).add(event.asset_key.to_user_string())
+        return found
+
+    def summary(self, run: dg.ExecuteInProcessResult) -> dict[str, Any]:
+        """Return the metadata of the batch, whether it went well or not."""
+        for entry in self.instance.all_logs(run.run_id):
+            event = entry.get_dagster_event() if entry.is_dagster_event else None
+            if event is not None and event.event_type is dg.DagsterEventType.STEP_OUTPUT:
+                return {name: _value(one) for name, one in event.step_output_data.metadata.items()}
+            if event is not None and event.event_type is dg.DagsterEventType.STEP_FAILURE:
+                failure = event.step_failure_data.user_failure_data
+                return {name: _value(one) for name, one in failure.metadata.items()} if failure else {}
+        return {}
+
+    def tags(self, run: dg.ExecuteInProcessResult) -> dict[str, str]:
+        """Return the tags of a run as they are at its end."""
+        found = self.instance.get_run_by_id(run.run_id)
+        assert found is not None
+        return dict(found.tags)
+
+
+def _value(metadata: dg.MetadataValue[Any]) -> Any:
+    return metadata.records if isinstance(metadata, dg.TableMetadataValue) else metadata.value
+
+
+@pytest.fixture
+def jobs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Jobs]:
+    home, storage = tmp_path / "state", tmp_path / "dagster"
+    storage.mkdir()
+    monkeypatch.setenv("MEDIA_ASSETS_HOME", str(home))
+    with dg.DagsterInstance.local_temp(str(storage)) as instance:
+        yield Jobs(instance, home)
+
+
+def test_a_batch_makes_what_is_still_to_be_made_and_says_what_came_of_it(jobs: Jobs) -> None:
+    """One that cannot be made is explained, and the others are made."""
+    pin(jobs.home, quick("a", **_TINY), quick("b", **_TINY), quick("bad", routes={"image": ["no:such"]}))
+
+    run = jobs.run("batch", "make_batch")
+
+    assert not run.success
+    assert jobs.materialized(run) == {"a": set(FOUR), "b": set(FOUR)}
+    summary = jobs.summary(run)
+    assert {name: summary[f"{name}_count"] for name in ("done", "cached", "failed")} == {
+        "done": 2,
+        "cached": 0,
+        "failed": 1,
+    }
+    (failure,) = summary["failures"]
+    assert failure.data["prompt"] == "bad"
+    assert "no:such" in str(failure.data["why"])
+    assert set(jobs.instance.get_dynamic_partitions(PARTITIONS_NAME)) == {"a", "b", "bad"}
+    tags = jobs.tags(run)
+    assert (tags["prompts"], tags["quote_usd"], tags["cost_usd"]) == ("3", "0", "0")
+
+    again = jobs.run("batch", "make_batch")
+    assert again.success
+    assert jobs.summary(again)["prompts"] == 0, "what failed for good is not tried every night"
+
+
+def test_a_prompt_that_was_changed_meanwhile_is_left_to_its_own_run(jobs: Jobs) -> None:
+    pin(jobs.home, quick("a", **_TINY), quick("b", **_TINY))
+    digests = {"a": Prompt.model_validate(quick("a", **_TINY)).digest, "b": "of another form of it"}
+
+    run = jobs.run("batch", "make_batch", {"keys": ["a", "b"], "digests": digests})
+
+    assert run.success
+    assert set(jobs.materialized(run)) == {"a"}
+    assert jobs.summary(run)["superseded_count"] == 1
+    assert purchases_of(jobs.home, "b") == {}
+
+
+def test_a_batch_is_made_in_the_order_of_priority(jobs: Jobs) -> None:
+    with open_ledger(jobs.home) as ledger:
+        for key, priority in (("low", 0), ("high", 9), ("middle", 5)):
+            prompt = Prompt.model_validate(quick(key, **_TINY))
+            ledger.prompts.pin([prompt], source="test", arrival=Arrival(priority=priority))
+        assert [one.prompt.key for one in ledger.prompts.waiting()] == ["high", "middle", "low"]
+
+
+def test_the_form_takes_a_prompt_and_makes_its_film(jobs: Jobs) -> None:
+    """Nobody needs a file."""
+    form = {"prompt": "A quiet harbour", "key": "harbour", "size": "512x512"}
+
+    run = jobs.run("submit_prompt", "submit", form)
+
+    assert run.success
+    assert jobs.materialized(run) == {"harbour": set(FOUR)}
+    assert jobs.instance.get_dynamic_partitions(PARTITIONS_NAME) == ["harbour"]
+    assert jobs.tags(run)["prompt"] == "harbour"
+
+
+@pytest.mark.parametrize(
+    ("form", "why"),
+    [
+        ({"prompt": " "}, "blank"),
+        ({"prompt": "x", "size": "huge"}, "WIDTHxHEIGHT"),
+        ({"prompt": "x", "key": "A B"}, "a-z"),
+    ],
+)
+def test_a_form_that_is_filled_in_badly_says_why(jobs: Jobs, form: dict[str, str], why: str) -> None:
+    run = jobs.run("submit_prompt", "submit", form)
+
+    assert not run.success
+    events = " ".join(str(event) for event in jobs.instance.all_logs(run.run_id))
+    assert why in events
+    assert "nothing was sent" in events
+    assert jobs.instance.get_dynamic_partitions(PARTITIONS_NAME) == []
+
+
+def test_a_form_may_leave_the_film_to_others(jobs: Jobs) -> None:
+    run = jobs.run(
+        "submit_prompt", "submit", {"prompt": "A quiet harbour", "key": "later", "make": False, "priority": 3}
+    )
+
+    assert run.success
+    assert jobs.materialized(run) == {}
+    with open_ledger(jobs.home) as ledger:
+        (waiting,) = ledger.prompts.waiting()
+    assert (waiting.prompt.key, waiting.priority, waiting.arrived) == ("later", 3, 1)
+    assert json.loads(json.dumps(jobs.summary(run)["key"])) == "later"
