@@ -5,10 +5,13 @@ text is hidden rather too much than too little; what is left is for people to re
 """
 
 import re
+import unicodedata
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 _HIDDEN = "***"
+_OVERRIDES = frozenset({"LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI"})
+"""Classes of characters that change the direction of what stands around them."""
 _LOOKED_AT_PER_LIMIT = 20
 """Text beyond this many times the limit is dropped unread: it could hardly be shown, and reading it costs time."""
 
@@ -62,6 +65,20 @@ def redact_text(text: str, *, limit: int = 300) -> str:
         shown = pattern.sub(replacement, shown)
     shown = " ".join(shown.split())
     return shown if len(shown) <= limit else shown[: max(limit - 1, 0)].rstrip() + "…"[:limit]
+
+
+def harmless_text(text: str) -> str:
+    """Return text whole, but for what could command a terminal or turn the text around it: each such sign shows as �.
+
+    Control characters and overrides of direction are taken out; lines and tabs stay, and so do Arabic and Hebrew.
+    """
+    return "".join(character if _is_harmless(character) else "\N{REPLACEMENT CHARACTER}" for character in text)
+
+
+def _is_harmless(character: str) -> bool:
+    if character in "\n\t":
+        return True
+    return unicodedata.category(character) != "Cc" and unicodedata.bidirectional(character) not in _OVERRIDES
 
 
 def redact_json(value: Any, *, longest: int = 20_000) -> Any:

@@ -65,6 +65,26 @@ class Standings:
                 standings[step] = self._standing(found, rows)
         return standings
 
+    def of_last_film(self, key: str) -> dict[Step, Standing]:
+        """Return how the steps stand of the newest film made under a key, whatever is pinned now; none: no such film.
+
+        A step whose record is gone is left out.
+        """
+        known = self._ledger.prompts.finished(key)
+        by_request = {(found.step, found.request_key): found for found in known.values()}
+        films = [found for found in known.values() if found.step is Step.MERGED]
+        chain: dict[Step, FinishedStep] = {}
+        waiting = films[-1:]
+        while waiting:
+            found = waiting.pop()
+            chain[found.step] = found
+            named = ((Step(role), request_key) for role, request_key in found.inputs.items())
+            waiting += [by_request[one] for one in named if one in by_request and one[0] not in chain]
+        rows = self._ledger.purchases.get_many(
+            [key for found in chain.values() for key in (found.request_key, *found.gone_past)]
+        )
+        return {step: self._standing(chain[step], rows) for step in Step if step in chain}
+
     def _standing(self, found: FinishedStep, rows: Mapping[str, PurchaseRow]) -> Standing:
         row = rows.get(found.request_key)
         if row is None:

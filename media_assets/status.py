@@ -110,6 +110,13 @@ class PromptStatus:
         }
 
 
+def is_at_work(ledger: Ledger, key: str) -> bool:
+    """Whether a living process has a plan for a prompt; blocking."""
+    with ledger.database.read() as connection:
+        plans = connection.execute(plan_table.select().where(plan_table.c.prompt_key == key)).all()
+    return any(ledger.owner.is_alive(owner) for owner in {plan.owner for plan in plans})
+
+
 class Statuses:
     """Looks prompts up; blocking."""
 
@@ -136,7 +143,7 @@ class Statuses:
             for step in Step
         )
         state = pinned.status
-        if state == "running" and not self._is_at_work(prompt.key):
+        if state == "running" and not is_at_work(self._ledger, prompt.key):
             state = "interrupted"
         return PromptStatus(
             key=prompt.key,
@@ -148,11 +155,6 @@ class Statuses:
             error=pinned.error,
             steps=steps,
         )
-
-    def _is_at_work(self, key: str) -> bool:
-        with self._ledger.database.read() as connection:
-            plans = connection.execute(plan_table.select().where(plan_table.c.prompt_key == key)).all()
-        return any(self._ledger.owner.is_alive(owner) for owner in {plan.owner for plan in plans})
 
     def _finished(self, step: Step, standing: Standing, row: PurchaseRow | None) -> StepStatus:
         finished = standing.finished

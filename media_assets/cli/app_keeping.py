@@ -1,5 +1,6 @@
 """The commands that look after what is kept, as they are typed; what each does is imported when it is run."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -57,3 +58,29 @@ def reconcile(
     from media_assets.cli.reconcile import run_reconcile  # noqa: PLC0415
 
     raise typer.Exit(run_reconcile(providers=provider or (), since=since, shared=shared, json=json))
+
+
+@keeping_app.command()
+def gallery(
+    *,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out",
+            metavar="DIR",
+            help="Write it to this folder, with the films, so that it can be moved or uploaded. Otherwise gallery/ in "
+            "the home, where the films are already.",
+        ),
+    ] = None,
+    dagster_url: Annotated[
+        str, typer.Option("--dagster-url", metavar="URL", help="Where links to Dagster lead; none for no links.")
+    ] = "http://127.0.0.1:3000",
+    json: Json = False,
+) -> None:
+    """Write a page of all films: players, cost, timeline, what is degraded, and what is still to be made.
+
+    It shows prompts and scripts to everybody who can open it. Posters are drawn once.
+    """
+    from media_assets.cli.gallery import run_gallery  # noqa: PLC0415
+
+    raise typer.Exit(run_gallery(out=out, dagster_url=dagster_url, json=json))

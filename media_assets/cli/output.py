@@ -8,7 +8,6 @@ import io
 import json
 import os
 import sys
-import unicodedata
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, ParamSpec
 
@@ -18,6 +17,7 @@ from rich.table import Table
 from rich.text import Text
 
 from media_assets.errors import Billed, BudgetExceededError, MediaAssetsError, Rerun
+from media_assets.redact import harmless_text
 
 _P = ParamSpec("_P")
 
@@ -155,13 +155,4 @@ def shorten(text: str, limit: int = 60) -> str:
 
 def clean(text: str) -> str:
     """Return the text without what could command a terminal: control characters and overrides of direction."""
-    return "".join(character if _is_harmless(character) else "\N{REPLACEMENT CHARACTER}" for character in text)
-
-
-def _is_harmless(character: str) -> bool:
-    if character in "\n\t":
-        return True
-    return unicodedata.category(character) != "Cc" and unicodedata.bidirectional(character) not in _OVERRIDES
-
-
-_OVERRIDES = frozenset({"LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI"})
+    return harmless_text(text)

@@ -87,6 +87,13 @@ class Lookups:
         since = mark(ago_s=-row.left_s)
         return Attempt(token=row.token, n=row.n, clock_mark=since, has_ended=False, outcome=row.outcome)
 
+    def last_sent(self, request_keys: Collection[str]) -> dict[str, str]:
+        """Return when each of these purchases was last about to be sent, for those that ever were."""
+        newest = sa.select(attempt.c.request_key, sa.func.max(attempt.c.intent_at).label("at"))
+        which = newest.where(attempt.c.request_key.in_(request_keys)).group_by(attempt.c.request_key)
+        with self._database.read() as connection:
+            return {row.request_key: row.at for row in connection.execute(which)}
+
     def replies_done_with(self, tokens: Collection[str]) -> set[str]:
         """Return those attempts whose raw reply is not wanted any more: their purchases have come to an end.
 
