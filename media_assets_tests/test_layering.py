@@ -22,6 +22,8 @@ MAY_IMPORT: Mapping[str, tuple[str, ...]] = {
     "elevenlabs": (),
     "httpx": ("providers/transport/*",),
     "imageio_ffmpeg": ("media/_ffmpeg.py",),
+    "jinja2": ("gallery/page.py",),
+    "markupsafe": ("gallery/page.py",),  # one place decides what is markup
     "multiprocessing": (),
     "obstore": ("artifact.py", "artifact/*"),
     "openai": (),

@@ -1,1 +1,1 @@
-"""The page of films: what it shows (``shown``), its bars (``timeline``), the page and its files (``page``, ``folder``)."""
+"""The page of all films: what it shows is ``shown``, its HTML is ``page``, and what lies on disk is ``folder``."""

@@ -13,7 +13,7 @@ from datetime import datetime
 from pathlib import Path
 from urllib.parse import quote
 
-from media_assets.artifact import ArtifactStore
+from media_assets.artifact import ArtifactStore, parts_in
 from media_assets.durable import put_in_place
 from media_assets.errors import ArtifactError, ConfigurationError, MediaError
 from media_assets.film import FILMS
@@ -138,8 +138,7 @@ class _Writer:
 
     def write(self, gallery: Gallery, *, now: datetime, dagster: str | None, tell: Tell) -> Written:
         self._posters.mkdir(parents=True, exist_ok=True)
-        # What a run that was killed has left.
-        self.ledger.sweep(self.folder, self._posters, self.folder / FILMS)
+        self._sweep()
         places: dict[str, Place] = {}
         not_drawn: list[str] = []
         for count, film in enumerate(gallery.films, start=1):
@@ -159,6 +158,13 @@ class _Writer:
             not_drawn=tuple(not_drawn),
             copied=self.counts.copied,
         )
+
+    def _sweep(self) -> None:
+        """Remove what galleries that were killed have left half written."""
+        for folder in (self.folder, self._posters, self.folder / FILMS):
+            for part, owner in parts_in(folder):
+                if not self.ledger.owner.is_alive(owner):
+                    part.unlink(missing_ok=True)
 
     def _poster(self, film: ShownFilm) -> str | None:
         """Return the name of a film's poster, which is drawn if it is not there."""

@@ -127,6 +127,8 @@ def render(gallery: Gallery, places: Mapping[str, Place], *, dagster: str | None
             now=now,
             policy=_policy(style, script),
             generator=GENERATOR,
+        # Without one a browser asks the server for /favicon.ico.
+        icon=next((card.poster for card in films if card.poster is not None), None),
             style=Markup(style),  # noqa: S704 - our own file
             script=Markup(script),  # noqa: S704 - our own file
             LONG=_LONG,

@@ -15,24 +15,15 @@ from urllib.error import URLError
 from urllib.request import urlopen
 
 import pytest
-from playwright.sync_api import Page, expect, sync_playwright
+from playwright.sync_api import Page, expect
 
+from media_assets_tests.chromium import chromium
 from media_assets_tests.defs.webserver import free_port
 
 pytestmark = [pytest.mark.browser, pytest.mark.webserver, pytest.mark.timeout(600)]
 
 ROOT = Path(__file__).parent.parent.parent
 SCREENSHOTS = os.environ.get("MEDIA_ASSETS_SCREENSHOTS")
-_CHROMIUM = shutil.which("chromium")
-_BROWSER_ARGUMENTS = [
-    "--no-sandbox",  # the tests may run as root, in a container
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
 _START_S, _RUN_S = 90, 90
 _QUICK_PROMPT = """\
 key: lighthouse
@@ -101,17 +92,11 @@ def _wait_for(url: str, process: "subprocess.Popen[bytes]", log: Path) -> None:
 @pytest.fixture(scope="module")
 def page(ui: str) -> Iterator[Page]:
     """Open the lineage page in Debian's chromium; nothing is downloaded."""
-    if _CHROMIUM is None:
-        if os.environ.get("MEDIA_ASSETS_REQUIRE_BROWSER") == "1":
-            pytest.fail("MEDIA_ASSETS_REQUIRE_BROWSER=1, and there is no chromium on PATH")
-        pytest.skip("no chromium on PATH: the UI is not looked at (Debian: apt-get install chromium)")
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=_CHROMIUM, args=_BROWSER_ARGUMENTS)
+    with chromium() as browser:
         page = browser.new_page(viewport={"width": 1360, "height": 850})
         page.set_default_timeout(30_000)
         page.goto(f"{ui}/asset-groups")
         yield page
-        browser.close()
 
 
 def _shoot(page: Page, name: str) -> None:

@@ -10,7 +10,7 @@ from media_assets_tests.gallery.showroom import furnish
 
 @pytest.fixture(scope="session")
 def showroom(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a home that is only looked at, and the gallery written in it."""
+    """Return a home that nothing but its gallery is written to."""
     home = tmp_path_factory.mktemp("showroom") / "home"
     furnish(home)
     return home
@@ -18,7 +18,7 @@ def showroom(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def home(showroom: Path, tmp_path: Path) -> Path:
-    """Return a copy of it that may be changed."""
+    """Return a copy of it, without the gallery, that may be changed."""
     copy = tmp_path / "home"
-    shutil.copytree(showroom, copy)
+    shutil.copytree(showroom, copy, ignore=shutil.ignore_patterns("gallery"))
     return copy

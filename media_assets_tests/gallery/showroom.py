@@ -17,8 +17,10 @@ from media_assets.prompt import Prompt
 from media_assets.providers.base import LocalArguments
 from media_assets_tests.making import OWN_ROUTES, PRICED, OwnProvider, cheap_prompt, failing, own_model, studio_on
 
-HOSTILE = '</script><img src=x onerror="alert(1)"><svg/onload=alert(2)> {{ 7*7 }} \u202egnp.exe\u202c & "quotes" \'too\''
-SECRET = "sk-abcdefgh12345678"
+HOSTILE = (
+    '</script><img src=x onerror="alert(1)"><svg/onload=alert(2)> {{ 7*7 }} \u202egnp.exe\u202c & "quotes" \'too\''
+)
+SECRET = "sk-abcdefgh12345678"  # noqa: S105 - nobody's
 SECOND = own_model("landscape", id="testing:second", usd="0.02")
 
 PLAIN, HOSTILE_KEY, DEGRADED, FALLBACK, FAILED, DEFERRED, PENDING, EARLIER, LOOSE = (
@@ -36,7 +38,11 @@ def furnish(home: Path) -> None:
     error = ProviderUnavailableError("no route to /srv/machine/secret.sock")
     _attempt(home, cheap_prompt(key=DEGRADED, seed=1, routes=stands_in), failing("ken_burns", error))
     second = {**OWN_ROUTES, "image": ["testing:landscape", "testing:second"]}
-    _attempt(home, cheap_prompt(key=FALLBACK, seed=2, script=None, routes=second), once(PredictionFailedError("out of <memory>")))
+    _attempt(
+        home,
+        cheap_prompt(key=FALLBACK, seed=2, script=None, routes=second),
+        once(PredictionFailedError("out of <memory>")),
+    )
     words = PredictionFailedError(f"<b>no</b> {SECRET} at {home}/artifacts/x.png")
     _attempt(home, cheap_prompt(key=FAILED, seed=3, routes=OWN_ROUTES), failing("landscape", words))
     _attempt(home, cheap_prompt(key=DEFERRED, seed=4, routes=OWN_ROUTES, max_cost_usd="0.001"))
@@ -80,4 +86,6 @@ def look(home: Path) -> Gallery:
 def write(home: Path, **how: Any) -> Written:
     """Write the gallery of a home, as the command does."""
     with ledger_and_store(home) as (ledger, store):
-        return write_gallery(ledger, store, home, **{"now": datetime.now(UTC), "dagster": "http://127.0.0.1:3000", **how})
+        return write_gallery(
+            ledger, store, home, **{"now": datetime.now(UTC), "dagster": "http://127.0.0.1:3000", **how}
+        )
