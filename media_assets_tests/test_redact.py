@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from media_assets.redact import redact_json, redact_text
+from media_assets.redact import harmless_text, redact_json, redact_text
 
 CANARY = "Canary0123456789abcdefCANARY"
 HEX = "0123456789abcdef0123456789abcdef"
@@ -218,3 +218,11 @@ _LEAVES = st.none() | st.booleans() | st.floats() | st.text()
 @given(st.recursive(_LEAVES, lambda one: st.lists(one) | st.dictionaries(st.text(), one), max_leaves=10))
 def test_any_json_value_is_taken(value: object) -> None:
     json.dumps(redact_json(value)).encode()
+
+
+def test_text_keeps_its_meaning_and_loses_its_tricks() -> None:
+    """A terminal and a page show other people's words: none may move the cursor, or turn its neighbours around."""
+    kept = "line\n\ttab, émigré, 漢字, שלום, مرحبا, \u200f, 👩‍🚀"
+
+    assert harmless_text(kept) == kept
+    assert harmless_text("a\x1b[2Jb\x00c\x9bd\u202ee\u2066f") == "a�[2Jb�c�d�e�f"

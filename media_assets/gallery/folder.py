@@ -146,7 +146,7 @@ class _Writer:
             if name is None:
                 not_drawn.append(film.key)
             places[film.key] = Place(url=self._url(film), poster=name and f"{POSTERS}/{name}")
-            tell(count / len(gallery.films), "drawing posters")
+            tell(count / len(gallery.films), "posters")
         page = self.folder / PAGE
         self._put(page, render(gallery, places, dagster=dagster, now=now).encode())
         return Written(

@@ -26,9 +26,6 @@ from media_assets.redact import harmless_text
 GENERATOR = "media_assets gallery"
 """What the page says made it: a page without it is somebody else's and is not written over."""
 
-DAGSTER_URL = "http://127.0.0.1:3000"
-"""Where ``media-assets ui`` listens."""
-
 _LONG = 240
 """Characters of a prompt that are shown at once."""
 _MINUTE_S, _HOUR_S = 60, 3600
@@ -87,7 +84,7 @@ def dagster_base(url: str) -> str | None:
     except ValueError:
         is_web = False
     if not is_web or any(character.isspace() or not character.isprintable() for character in url.strip()):
-        message = f"--dagster-url {url!r}: write the address Dagster is at, such as {DAGSTER_URL}, or none."
+        message = f"--dagster-url {url!r}: write the address Dagster is at, such as http://127.0.0.1:3000, or none."
         raise ConfigurationError(message)
     if parts.username or parts.password or parts.query or parts.fragment:
         message = "--dagster-url: leave out user, password, ? and #: everybody who sees the page could read them."
@@ -127,8 +124,8 @@ def render(gallery: Gallery, places: Mapping[str, Place], *, dagster: str | None
             now=now,
             policy=_policy(style, script),
             generator=GENERATOR,
-        # Without one a browser asks the server for /favicon.ico.
-        icon=next((card.poster for card in films if card.poster is not None), None),
+            # Without one a browser asks the server for /favicon.ico.
+            icon=next((card.poster for card in films if card.poster is not None), None),
             style=Markup(style),  # noqa: S704 - our own file
             script=Markup(script),  # noqa: S704 - our own file
             LONG=_LONG,

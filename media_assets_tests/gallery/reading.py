@@ -74,4 +74,4 @@ class Page(HTMLParser):
     def policy(self) -> dict[str, str]:
         """The content security policy, by directive."""
         (meta,) = (one for one in self.all("meta") if one.attributes.get("http-equiv") == "Content-Security-Policy")
-        return dict(rule.strip().split(" ", 1) for rule in meta["content"].split(";"))  # type: ignore[misc]
+        return dict(rule.strip().split(" ", 1) for rule in meta["content"].split(";"))

@@ -3,6 +3,7 @@
 import io
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -33,7 +34,7 @@ def test_it_is_from_within_the_film(tmp_path: Path) -> None:
     black, shown = textured(64, 64) * 0, textured(64, 64)
     film = clip_of(tmp_path / "film.mp4", [black, black, *[shown] * 8, black, black])
 
-    assert max(high for _, high in _opened(poster(film)).getextrema()) > 100
+    assert np.asarray(_opened(poster(film))).max() > 100
 
 
 def test_a_long_way_from_the_last_key_frame_is_not_gone(tmp_path: Path) -> None:
