@@ -44,7 +44,7 @@ def furnish(home: Path) -> None:
         once(PredictionFailedError("out of <memory>")),
     )
     words = PredictionFailedError(f"<b>no</b> {SECRET} at {home}/artifacts/x.png")
-    _attempt(home, cheap_prompt(key=FAILED, seed=3, routes=OWN_ROUTES), failing("landscape", words))
+    _attempt(home, cheap_prompt(key=FAILED, seed=3, routes=OWN_ROUTES), failing("ken_burns", words))
     _attempt(home, cheap_prompt(key=DEFERRED, seed=4, routes=OWN_ROUTES, max_cost_usd="0.001"))
     _attempt(home, cheap_prompt(key=EARLIER, seed=5, routes=OWN_ROUTES))
     with open_ledger(home) as ledger:
