@@ -1,6 +1,7 @@
 """``./dev bench [NAME]``: what the README's figures come from. Times are this machine's: compare ratios of one run."""
 
 import asyncio
+import gzip
 import os
 import resource
 import statistics
@@ -9,11 +10,14 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 
 import sqlalchemy as sa
 
 from media_assets.film import Film
+from media_assets.gallery.folder import write_gallery
+from media_assets.media.poster import poster
 from media_assets.prompt import Prompt, Step
 from media_assets.prompt_file import read_prompts
 from media_assets.studio import Studio, open_studio
@@ -21,6 +25,7 @@ from media_assets.studio import Studio, open_studio
 ROOT = Path(__file__).parent.parent
 _CACHED_PROMPTS = 100
 _STARTS = 5
+_GALLERY_FILMS, _POSTERS = 1000, 20
 
 
 def film() -> None:
@@ -69,6 +74,24 @@ def start() -> None:
         print(f"media-assets {' '.join(arguments):12} {statistics.median(times):.2f} s, median of {_STARTS}")
 
 
+def gallery() -> None:
+    """Time the page of 1,000 films, and the poster of one."""
+    (prompt,) = read_prompts(ROOT / "prompts" / "lighthouse.yaml")
+    # Equal requests are one purchase: a thousand films with rows of their own cost one film.
+    prompts = [prompt.model_copy(update={"key": f"lighthouse-{number}"}) for number in range(_GALLERY_FILMS)]
+    with tempfile.TemporaryDirectory() as folder, open_studio(Path(folder)) as studio:
+        (film, *_) = asyncio.run(_make_all(studio, prompts))
+        assert film.path is not None
+        poster_s, _ = _timed(lambda path=film.path: [poster(path) for _ in range(_POSTERS)])
+        now = datetime.now(UTC)
+        write_gallery(studio.ledger, studio.store, studio.home, now=now)
+        seconds, _ = _timed(lambda: write_gallery(studio.ledger, studio.store, studio.home, now=now))
+        page = (studio.home / "gallery" / "index.html").read_bytes()
+    print(f"a poster of the demo film: {poster_s / _POSTERS * 1000:.0f} ms, once for each film")
+    print(f"the page of {_GALLERY_FILMS} films whose posters are there: {seconds:.1f} s")
+    print(f"the page: {len(page) / 1e6:.1f} MB, {len(gzip.compress(page)) / 1e6:.2f} MB compressed")
+
+
 def _timed(function: Callable[[], object]) -> tuple[float, Film]:
     began = time.perf_counter()
     result = function()
@@ -105,7 +128,7 @@ def submissions(*options: str) -> int:
     return count(list(options))
 
 
-BENCHMARKS = {"film": film, "cached": cached, "start": start, "ledger": ledger}
+BENCHMARKS = {"film": film, "cached": cached, "start": start, "ledger": ledger, "gallery": gallery}
 
 
 def main(names: list[str]) -> int:

@@ -3,13 +3,14 @@
 import base64
 import hashlib
 import re
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
 from media_assets.errors import ConfigurationError
-from media_assets.gallery.page import dagster_base, render
+from media_assets.gallery.page import Place, dagster_base, render
 from media_assets.gallery.shown import Gallery
 from media_assets.ledger import open_ledger
 from media_assets_tests.gallery.reading import Page
@@ -27,6 +28,7 @@ from media_assets_tests.gallery.showroom import (
     PLAIN,
     SECRET,
     UNFINISHED,
+    look,
     write,
 )
 from media_assets_tests.making import cheap_prompt
@@ -245,3 +247,18 @@ def test_what_is_no_address_of_dagster_is_refused(url: str) -> None:
         dagster_base(url)
 
     assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("duration_s", "said"), [(0.0, "0.00 s"), (59.0, "59.0 s"), (125.0, "2 min 5 s"), (7_380.0, "2 h 3 min")]
+)
+def test_times_are_written_as_people_say_them(showroom: Path, duration_s: float, said: str) -> None:
+    """A model that took two hours is not read from 7380 seconds."""
+    (film,) = (one for one in look(showroom).films if one.key == PLAIN)
+    slow = replace(film, steps=tuple(replace(step, duration_s=duration_s) for step in film.steps[:1]))
+    places = {PLAIN: Place(url="film.mp4", poster=None)}
+
+    html = render(Gallery(films=[slow]), places, dagster=None, now=datetime(2026, 11, 30, tzinfo=UTC))
+
+    assert f"Made in {said}." in html
+    assert f'<span class="figures">{said} · 0.01 USD</span>' in html
