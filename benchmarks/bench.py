@@ -121,6 +121,13 @@ def ledger() -> None:
     measure()
 
 
+def report() -> None:
+    """Time the spend report of a ledger of 100,000 purchases, with its charts."""
+    from benchmarks.report import main as measure  # noqa: PLC0415 - fills a ledger in its own way
+
+    measure()
+
+
 def submissions(*options: str) -> int:
     """Count the submissions that one call sends when its reply goes wrong [--markdown]."""
     from benchmarks.submissions import main as count  # noqa: PLC0415 - imports four vendors' packages
@@ -128,7 +135,14 @@ def submissions(*options: str) -> int:
     return count(list(options))
 
 
-BENCHMARKS = {"film": film, "cached": cached, "start": start, "ledger": ledger, "gallery": gallery}
+BENCHMARKS = {
+    "film": film,
+    "cached": cached,
+    "start": start,
+    "ledger": ledger,
+    "gallery": gallery,
+    "report": report,
+}
 
 
 def main(names: list[str]) -> int:

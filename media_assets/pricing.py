@@ -146,10 +146,14 @@ def estimate_usd(spec: ModelSpec, today: date) -> Decimal:
 
 def stale(spec: ModelSpec, today: date, days: int = STALE_DAYS) -> bool:
     """Return whether the newest price was read more than ``days`` days ago. False without a price."""
-    if not spec.price:
-        return False
-    newest = max(spec.price, key=lambda row: row.from_day)
-    return today - (newest.checked or spec.checked) > timedelta(days=days)
+    read_on = price_read_on(spec)
+    return read_on is not None and today - read_on > timedelta(days=days)
+
+
+def price_read_on(spec: ModelSpec) -> date | None:
+    """Return the day on which the newest price was read at its source; None without a price."""
+    newest = max(spec.price, key=lambda row: row.from_day, default=None)
+    return None if newest is None else newest.checked or spec.checked
 
 
 def to_micro_usd(amount_usd: Decimal) -> int:
@@ -163,6 +167,11 @@ def from_micro_usd(micro_usd: int) -> Decimal:
     """Return Decimal USD, without trailing zeros."""
     amount = (micro_usd * MICRO_USD).normalize()
     return amount.quantize(Decimal(1)) if amount == amount.to_integral() else amount
+
+
+def usd_text(amount: Decimal) -> str:
+    """Return an amount as people write it: no exponent, no zeros that say nothing."""
+    return format(amount.normalize(), "f") if amount else "0"
 
 
 _Bounds = tuple[Decimal, Decimal]

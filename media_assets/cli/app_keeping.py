@@ -84,3 +84,30 @@ def gallery(
     from media_assets.cli.gallery import run_gallery  # noqa: PLC0415
 
     raise typer.Exit(run_gallery(out=out, dagster_url=dagster_url, json=json))
+
+
+@keeping_app.command()
+def report(
+    *,
+    since: Annotated[
+        str, typer.Option("--since", metavar="7d|YYYY-MM-DD", help="The first UTC day, or how many days there are.")
+    ] = "30d",
+    until: Annotated[
+        str | None, typer.Option("--until", metavar="YYYY-MM-DD", help="The last UTC day; otherwise today.")
+    ] = None,
+    csv: Annotated[
+        Path | None,
+        typer.Option(
+            "--csv", metavar="DIR|FILE.csv", help="Write one file a table, or the spending alone to FILE.csv."
+        ),
+    ] = None,
+    charts: Annotated[Path | None, typer.Option("--charts", metavar="DIR", help="Write the charts, as PNG.")] = None,
+    json: Json = False,
+) -> None:
+    """Tell what was spent, by day, provider, model and step, and how well that went. Free: the ledger alone is read.
+
+    A purchase counts on the UTC day of its last submission; what a cap counts, on the day it was reserved.
+    """
+    from media_assets.cli.spend_report import run_report  # noqa: PLC0415
+
+    raise typer.Exit(run_report(since=since, until=until, csv=csv, charts=charts, json=json))

@@ -1,11 +1,7 @@
 """``ledger export``: one line a purchase, for accounting; to a file whole or not at all."""
 
 import contextlib
-import csv
-import io
 import json
-import os
-import secrets
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, fields
 from datetime import date
@@ -16,12 +12,11 @@ from media_assets.cli.exit_codes import DONE
 from media_assets.cli.film_report import usd
 from media_assets.cli.opening import find_place, ledger_of
 from media_assets.cli.output import print_raw, say
-from media_assets.durable import put_in_place
+from media_assets.durable import write_whole
 from media_assets.errors import ArtifactError, ConfigurationError
 from media_assets.ledger.accounts import Account, Accounts
+from media_assets.spreadsheet import csv_line
 
-_FORMULAS = ("=", "+", "-", "@", "\t", "\r")
-"""A cell that begins so is a formula to spreadsheets."""
 _COLUMNS = tuple(field.name for field in fields(Account))
 
 
@@ -63,17 +58,11 @@ def _day(option: str, text: str | None) -> date | None:
 
 
 def _write_whole(target: Path, lines: Iterable[str]) -> None:
-    part = target.with_name(f".{target.name}.{secrets.token_hex(8)}.part")
     try:
-        # Owner only, as the ledger.
-        with os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
-            file.writelines(lines)
-        put_in_place(part, target)
+        write_whole(target, lines)
     except OSError as error:
         message = f"writing {target}: {error.strerror or error}. Choose another path with --output."
         raise ArtifactError(message) from error
-    finally:
-        part.unlink(missing_ok=True)
 
 
 def _jsonl(accounts: Iterable[Account]) -> Iterator[str]:
@@ -82,24 +71,12 @@ def _jsonl(accounts: Iterable[Account]) -> Iterator[str]:
 
 
 def _csv(accounts: Iterable[Account]) -> Iterator[str]:
-    yield _csv_line(_COLUMNS)
+    yield csv_line(_COLUMNS)
     for one in accounts:
         told = _as_dict(one)
         told["decisions"] = " ".join(one.decisions)
         told["reported"] = json.dumps(one.reported) if one.reported else ""
-        yield _csv_line([_cell(told[name]) for name in _COLUMNS])
-
-
-def _csv_line(cells: Iterable[str]) -> str:
-    line = io.StringIO()
-    csv.writer(line, lineterminator="\n").writerow(cells)
-    return line.getvalue()
-
-
-def _cell(value: Any) -> str:
-    """Return a value as a cell that no spreadsheet takes for a formula: those begin with an apostrophe."""
-    text = "" if value is None else str(value)
-    return f"'{text}" if text.startswith(_FORMULAS) else text
+        yield csv_line(told[name] for name in _COLUMNS)
 
 
 def _as_dict(one: Account) -> dict[str, Any]:

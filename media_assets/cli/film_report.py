@@ -1,7 +1,6 @@
 """A film, as people read it: a table of its steps, what to know of them, and where it is."""
 
 from collections.abc import Iterator
-from decimal import Decimal
 from pathlib import Path
 
 from rich.table import Table
@@ -9,7 +8,11 @@ from rich.text import Text
 
 from media_assets.cli.output import clean, table
 from media_assets.film import Film, StepResult
+from media_assets.pricing import usd_text
 from media_assets.prompt import Step
+
+usd = usd_text
+"""An amount as people write it, by the name that the commands use."""
 
 _COLUMNS = ("step", "provider", "model", "cost, USD", "duration", "cached", "degraded")
 
@@ -60,8 +63,3 @@ def _facts(merged: StepResult, path: Path) -> str:
 
 def _money(film: Film) -> str:
     return f"cost {usd(film.cost_usd)} USD, {usd(film.spent_usd)} USD of it now"
-
-
-def usd(amount: Decimal) -> str:
-    """Return an amount as people write it: no exponent, no zeros that say nothing."""
-    return format(amount.normalize(), "f") if amount else "0"

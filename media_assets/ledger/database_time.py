@@ -9,6 +9,7 @@ from media_assets.ledger.clock import utc_now
 
 _AS_WRITTEN = 'YYYY-MM-DD"T"HH24:MI:SS.US"+00:00"'
 """As ``utc_now`` writes it, so that the times of one column sort as text."""
+_DAY_S = 86_400.0
 
 
 def written_now(connection: sa.Connection) -> Any:
@@ -38,6 +39,17 @@ def seconds_until(written: sa.ColumnElement[Any]) -> sa.ColumnElement[float]:
 def seconds_up() -> sa.ColumnElement[float]:
     """Return, for a statement on Postgres, how many seconds ago the server was started."""
     return _seconds(sa.func.clock_timestamp() - sa.func.pg_postmaster_start_time())
+
+
+def seconds_between(
+    first: sa.ColumnElement[Any], then: sa.ColumnElement[Any], *, is_sqlite: bool
+) -> sa.ColumnElement[float]:
+    """Return the seconds between two written times; none where the clock was put back in between."""
+    if is_sqlite:
+        gap = (sa.func.julianday(then) - sa.func.julianday(first)) * _DAY_S
+    else:
+        gap = _seconds(sa.cast(then, sa.DateTime(timezone=True)) - sa.cast(first, sa.DateTime(timezone=True)))
+    return sa.case((gap < 0, 0.0), else_=gap)
 
 
 def _seconds(interval: sa.ColumnElement[Any]) -> sa.ColumnElement[float]:

@@ -71,6 +71,11 @@ class Spending:
         in_use = ~of_days & (budget.c.reserved_micro_usd > 0)
         return self._read(sa.or_(of_day, in_use, budget.c.overrun))
 
+    def of_days(self, since: date, until: date) -> list[Scope]:
+        """Return the budgets of these UTC days, and of providers on them, both days included."""
+        found = self._read(sa.or_(budget.c.scope.like("day:%"), budget.c.scope.like("provider:%")))
+        return [one for one in found if str(since) <= one.scope.rpartition(":")[2] <= str(until)]
+
     def overruns(self) -> list[Overrun]:
         """Return every overrun that nobody has accepted."""
         return [one.overrun for one in self._read(budget.c.overrun) if one.overrun is not None]

@@ -5,6 +5,7 @@ seen 2026-11-23), which leaves some 700 bytes for the picture.
 """
 
 import io
+from collections.abc import Sequence
 
 from PIL import Image
 
@@ -13,20 +14,28 @@ _WIDTHS_PX = (192, 176, 160, 144, 128, 112, 96, 80, 64, 48)
 _QUALITIES = (40, 25, 15, 8)
 
 
-def tiny_picture(picture: bytes, *, max_bytes: int = TINY_BYTES) -> bytes:
+def tiny_picture(
+    picture: bytes,
+    *,
+    max_bytes: int = TINY_BYTES,
+    widths_px: Sequence[int] = _WIDTHS_PX,
+    qualities: Sequence[int] = _QUALITIES,
+) -> bytes:
     """Return a WebP of at most ``max_bytes``: the widest that fits, and of those the best.
 
     Args:
         picture: A PNG or JPEG of our own making.
         max_bytes: At least 300, which the smallest picture fits.
+        widths_px: What is tried, the widest first.
+        qualities: What is tried at each width, the best first.
     """
     with Image.open(io.BytesIO(picture), formats=["PNG", "JPEG"]) as opened:
         source = opened.convert("RGB")
     smallest = b""
-    for width in _WIDTHS_PX:
+    for width in widths_px:
         height = max(round(width * source.height / source.width), 1)
         small = source.resize((width, height), Image.Resampling.LANCZOS)
-        for quality in _QUALITIES:
+        for quality in qualities:
             smallest = _as_webp(small, quality)
             if len(smallest) <= max_bytes:
                 return smallest

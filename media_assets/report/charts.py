@@ -1,0 +1,232 @@
+"""The report in pictures: PNG at 800 pixels' width, on white, readable without colour vision.
+
+Matplotlib takes 0.7 s of CPU and 40 MB to import (measured 2026-11-30), so nothing imports this that draws nothing. Its
+state for scripts (pyplot) is not used: pictures may be drawn in any thread.
+"""
+
+import io
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from datetime import timedelta
+from pathlib import Path
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+from PIL import Image
+
+from media_assets.durable import write_whole_bytes
+from media_assets.media.tiny_picture import tiny_picture
+from media_assets.report.tables import ModelUse, Report
+
+SMALL_BYTES = 15_000
+"""Of a picture in an event of Dagster's, which is a database row that lists load."""
+
+_WIDTH_PX, _DPI = 800, 100
+_COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442", "#999999")
+"""Okabe and Ito's, which people tell apart however they see colours."""
+_PALE, _INK, _GREY = "#BFD7E8", "#222222", "#666666"
+_MOST_MODELS = 12
+_MOST_TICKS = 10
+_BAR_DAYS = {1: "day", 7: "week"}
+"""How many days a bar is of: the fewest that do not make too many bars, or however many it takes."""
+_MOST_BARS, _LEAST_BARS = 92, 7
+_SMALL_COLOURS = (32, 16)
+_SMALL_WIDTHS_PX = (800, 720, 640, 560, 480)
+_SMALL_QUALITIES = (60, 40, 25)
+
+
+def draw_all(report: Report) -> dict[str, bytes]:
+    """Return every chart as a PNG, by name."""
+    return {name: draw(report) for name, draw in CHARTS.items()}
+
+
+def write_charts(report: Report, folder: Path) -> list[Path]:
+    """Write every chart into a folder, which is made; return the files.
+
+    Raises:
+        OSError: The folder cannot be written.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    written = []
+    for name, picture in draw_all(report).items():
+        written.append(folder / f"{name}.png")
+        write_whole_bytes(written[-1], [picture])
+    return written
+
+
+def small(chart: bytes) -> bytes:
+    """Return a chart as a WebP of at most ``SMALL_BYTES``: without loss where few colours do, else smaller."""
+    with Image.open(io.BytesIO(chart), formats=["PNG"]) as opened:
+        source = opened.convert("RGB")
+    for colours in _SMALL_COLOURS:
+        data = io.BytesIO()
+        few = source.quantize(colours, dither=Image.Dither.NONE).convert("RGB")
+        few.save(data, "WEBP", lossless=True, method=6)
+        if data.tell() <= SMALL_BYTES:
+            return data.getvalue()
+    return tiny_picture(chart, max_bytes=SMALL_BYTES, widths_px=_SMALL_WIDTHS_PX, qualities=_SMALL_QUALITIES)
+
+
+def spend_by_day(report: Report) -> bytes:
+    """Draw what was spent on each UTC day, stacked by provider; by the week or more where those are too many."""
+    days = (report.until - report.since).days + 1
+    width = next((width for width in _BAR_DAYS if days <= _MOST_BARS * width), -(-days // _MOST_BARS))
+    title = f"Spent by {_BAR_DAYS.get(width, f'{width} days')} (UTC)"
+    bars = -(-days // width)
+    by_provider: dict[str, list[float]] = defaultdict(lambda: [0.0] * bars)
+    for row in report.spend:
+        if row.cost_usd:
+            by_provider[row.provider][(row.day - report.since).days // width] += float(row.cost_usd)
+    if not by_provider:
+        return _nothing(report, title)
+    figure, axes = _axes(report, title, height_px=420)
+    bottom = [0.0] * bars
+    for number, (provider, heights) in enumerate(sorted(by_provider.items())):
+        colour = _COLOURS[number % len(_COLOURS)]
+        axes.bar(range(bars), heights, bottom=bottom, width=0.8, color=colour, label=provider)
+        bottom = [low + high for low, high in zip(bottom, heights, strict=True)]
+    shown = range(0, bars, -(-bars // _MOST_TICKS))
+    form = "%d %b" if report.since.year == report.until.year else "%d %b\n%Y"
+    axes.set_xticks(shown, [f"{report.since + timedelta(days=number * width):{form}}" for number in shown])
+    axes.set_xlim(-0.6, max(bars, _LEAST_BARS) - 0.4)
+    axes.set_ylim(0, max(bottom) * 1.18)
+    axes.set_ylabel("USD")
+    axes.legend(loc="upper left", frameon=False, ncols=5, fontsize=10)
+    return _as_png(figure)
+
+
+def spend_by_model(report: Report) -> bytes:
+    """Draw what was spent on each model, the most expensive on top, with the part that failed."""
+    paid = sorted((one for one in report.models if one.cost_usd), key=lambda one: one.cost_usd, reverse=True)
+    title = "Spent by model"
+    if not paid:
+        return _nothing(report, title)
+    names = [one.model for one in paid[:_MOST_MODELS]]
+    costs = [float(one.cost_usd) for one in paid[:_MOST_MODELS]]
+    failed = [float(one.failed_usd) for one in paid[:_MOST_MODELS]]
+    if rest := paid[_MOST_MODELS:]:
+        names.append(f"{len(rest)} others")
+        costs.append(sum(float(one.cost_usd) for one in rest))
+        failed.append(sum(float(one.failed_usd) for one in rest))
+    figure, axes = _rows(report, title, names)
+    axes.barh(range(len(names)), costs, color=_COLOURS[0], height=0.62, label="cost")
+    if any(failed):
+        axes.barh(range(len(names)), failed, color=_COLOURS[5], height=0.62, label="of it for what failed")
+        _legend(axes)
+    for number, cost in enumerate(costs):
+        axes.text(cost, number, f" {_amount(cost)}", va="center", fontsize=10, color=_INK)
+    axes.set_xlim(0, max(costs) * 1.15)
+    axes.set_xlabel("USD")
+    return _as_png(figure)
+
+
+def quote_and_cost(report: Report) -> bytes:
+    """Draw what each model was quoted at most, and what it cost."""
+    quoted = sorted((one for one in report.models if one.quote_usd), key=lambda one: one.quote_usd, reverse=True)
+    title = "Quote (worst case) against cost"
+    if not quoted:
+        return _nothing(report, title)
+    shown = quoted[:_MOST_MODELS]
+    figure, axes = _rows(report, title, [one.model for one in shown])
+    quotes, costs = [float(one.quote_usd) for one in shown], [float(one.cost_usd) for one in shown]
+    axes.barh(range(len(shown)), quotes, color=_PALE, height=0.74, label="quote, worst case")
+    axes.barh(range(len(shown)), costs, color=_COLOURS[0], height=0.38, label="cost")
+    for number, one in enumerate(shown):
+        share = f" {one.cost_to_quote or 0:.0%}"
+        axes.text(max(quotes[number], costs[number]), number, share, va="center", fontsize=10, color=_INK)
+    axes.set_xlim(0, max(*quotes, *costs) * 1.15)
+    axes.set_xlabel("USD; beside each model: cost as a share of its quote")
+    _legend(axes)
+    return _as_png(figure)
+
+
+def durations(report: Report) -> bytes:
+    """Draw how long purchases of each model took, good ones and failed ones, beside how many succeeded."""
+    timed = [one for one in report.models if one.p50_s is not None or one.failed_p50_s is not None]
+    title = "Duration (median to 95th percentile) and success"
+    if not timed:
+        return _nothing(report, title, "nothing was bought")
+    shown = sorted(timed, key=lambda one: max(one.p95_s or 0, one.failed_p95_s or 0), reverse=True)[:_MOST_MODELS]
+    figure, axes = _rows(report, title, [_with_rate(one) for one in shown])
+    for number, one in enumerate(shown):
+        for p50_s, p95_s, offset, colour in (
+            (one.p50_s, one.p95_s, -0.13, _COLOURS[0]),
+            (one.failed_p50_s, one.failed_p95_s, 0.17, _COLOURS[5]),
+        ):
+            if p50_s is not None and p95_s is not None:
+                axes.plot([p50_s, p95_s], [number + offset] * 2, color=colour, linewidth=5, solid_capstyle="butt")
+                axes.plot([p50_s], [number + offset], "o", color=colour, markersize=8)
+                axes.text(p95_s, number + offset, f"  {_seconds(p50_s, p95_s)}", va="center", fontsize=9, color=_INK)
+    axes.plot([], [], "o-", color=_COLOURS[0], linewidth=5, label="succeeded")
+    axes.plot([], [], "o-", color=_COLOURS[5], linewidth=5, label="failed")
+    longest_s = max(second or 0 for one in shown for second in (one.p95_s, one.failed_p95_s))
+    axes.set_xlim(0, max(longest_s, 0.001) * 1.25)
+    axes.set_xlabel("seconds")
+    _legend(axes)
+    return _as_png(figure)
+
+
+def _with_rate(one: ModelUse) -> str:
+    ended = one.succeeded + one.failed
+    return f"{one.model}\n{one.success_rate or 0:.0%} of {ended} succeeded"
+
+
+CHARTS: Mapping[str, Callable[[Report], bytes]] = {
+    "spend_by_day": spend_by_day,
+    "spend_by_model": spend_by_model,
+    "quote_and_cost": quote_and_cost,
+    "durations": durations,
+}
+"""Every chart, by the name of its file."""
+
+
+def _axes(report: Report, title: str, *, height_px: int) -> tuple[Figure, Axes]:
+    figure = Figure(figsize=(_WIDTH_PX / _DPI, height_px / _DPI), dpi=_DPI, facecolor="white", layout="constrained")
+    axes = figure.add_subplot()
+    text = f"{title}, {report.since} to {report.until}"
+    figure.suptitle(text, x=0.012, ha="left", fontsize=12, color=_INK, fontweight="bold")
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.spines[["left", "bottom"]].set_color(_GREY)
+    axes.tick_params(colors=_INK, labelsize=10)
+    axes.yaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10]))
+    axes.grid(axis="y", color="#E5E5E5")
+    axes.set_axisbelow(True)
+    return figure, axes
+
+
+def _rows(report: Report, title: str, names: Sequence[str]) -> tuple[Figure, Axes]:
+    """Return axes with one row a name, from the top."""
+    figure, axes = _axes(report, title, height_px=150 + 46 * max(len(names), 2))
+    axes.grid(visible=False)
+    axes.grid(axis="x", color="#E5E5E5")
+    axes.xaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10]))
+    axes.set_yticks(range(len(names)), names)
+    axes.set_ylim(len(names) - 0.4, -0.6)
+    return figure, axes
+
+
+def _legend(axes: Axes) -> None:
+    axes.legend(loc="lower right", frameon=True, facecolor="white", edgecolor="none", framealpha=0.8, fontsize=10)
+
+
+def _nothing(report: Report, title: str, why: str = "nothing was spent") -> bytes:
+    figure, axes = _axes(report, title, height_px=220)
+    axes.set_axis_off()
+    axes.text(0.5, 0.5, why, ha="center", va="center", fontsize=16, color=_GREY, transform=axes.transAxes)
+    return _as_png(figure)
+
+
+def _amount(usd: float) -> str:
+    return f"{usd:,.2f}" if usd >= 1 else f"{usd:.3g}"
+
+
+def _seconds(p50_s: float, p95_s: float) -> str:
+    return f"{p50_s:.3g} to {p95_s:.3g} s"
+
+
+def _as_png(figure: Figure) -> bytes:
+    data = io.BytesIO()
+    # Without what differs from one version of the library to the next.
+    figure.savefig(data, format="png", metadata={"Software": None})
+    return data.getvalue()
