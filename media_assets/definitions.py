@@ -18,6 +18,7 @@ from media_assets.defs.resources import (
     ReplicateResource,
     StoreResource,
 )
+from media_assets.defs.spend_report import daily_spend_report, spend_report_job, spend_report_schedule
 
 # Dagster (1.13.27) passes this parameter on itself whenever it puts sensors and resources together.
 warnings.filterwarnings("ignore", "Parameter `owners` of initializer `SensorDefinition", dg.BetaWarning)
@@ -44,10 +45,10 @@ def build_defs(**overrides: Any) -> dg.Definitions:
         message = f"build_defs knows no resource {', '.join(sorted(unknown))}; there are: {', '.join(resources)}"
         raise TypeError(message)
     return dg.Definitions(
-        assets=[media, inbox_spec],
-        jobs=[films, batch, submit_prompt, janitor],
+        assets=[media, inbox_spec, daily_spend_report],
+        jobs=[films, batch, submit_prompt, janitor, spend_report_job],
         sensors=[new_prompts, in_flight],
-        schedules=[nightly_batch],
+        schedules=[nightly_batch, spend_report_schedule],
         resources=resources | overrides,
         # One process a run: the step itself runs many things at once, and another process costs 6 to 15 s.
         executor=dg.in_process_executor,

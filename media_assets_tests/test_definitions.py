@@ -27,14 +27,30 @@ def test_assets_and_their_order_are_the_chain() -> None:
         for key in graph.get_all_asset_keys()
     }
 
-    assert parents == {"inbox": [], "image": [], "video": ["image"], "audio": [], "merged": ["audio", "video"]}
+    chain = {"image": [], "video": ["image"], "audio": [], "merged": ["audio", "video"]}
+    assert parents == {**chain, "inbox": [], "daily_spend_report": []}
 
 
 def test_assets_are_skippable_so_that_failed_partitions_are_not_marked() -> None:
     """An output in a range run would mark every partition, the failed ones too."""
-    made = [spec for spec in defs.resolve_all_asset_specs() if spec.key != dg.AssetKey("inbox")]
+    assert {spec.key.to_user_string() for spec in defs.resolve_all_asset_specs() if not spec.skippable} == {
+        "daily_spend_report",
+        "inbox",
+    }
 
-    assert all(spec.skippable for spec in made)
+
+def test_nothing_runs_by_itself_until_it_is_switched_on() -> None:
+    """A new version must not begin to do something every day that nobody asked for."""
+    repository = defs.get_repository_def()
+
+    assert {one.name: (one.cron_schedule, one.default_status.value) for one in repository.schedule_defs} == {
+        "daily_spend_report": ("0 6 * * *", "STOPPED"),
+        "nightly_batch": ("0 1 * * *", "STOPPED"),
+    }
+    assert {one.name: one.default_status.value for one in repository.sensor_defs} == {
+        "in_flight": "RUNNING",  # spends nothing
+        "new_prompts": "STOPPED",
+    }
 
 
 def test_resources_can_be_replaced_by_name_and_others_are_refused() -> None:

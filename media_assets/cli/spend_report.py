@@ -78,9 +78,9 @@ def _read(place: Place, *, since: date, until: date, today: date) -> Report:
 
 
 def _write_charts(report: Report, folder: Path) -> list[Path]:
-    from media_assets.report.charts import write_charts  # noqa: PLC0415 - matplotlib: see there
+    from media_assets.report.charts import draw_all, write_charts  # noqa: PLC0415 - matplotlib: see there
 
-    return write_charts(report, folder)
+    return write_charts(draw_all(report), folder)
 
 
 def _written(target: Path, option: str, write: Callable[[], list[Path]]) -> list[Path]:
@@ -113,7 +113,7 @@ def _tell(report: Report) -> Iterator[str | Text | Table]:
         f"unknown outcome, which hold {usd(totals.unknown_reserved_usd)} USD reserved; {totals.attempts} submissions; "
         f"{totals.degraded_count} steps by a stand-in"
     )
-    yield f"saved: {usd(totals.saved_usd)} USD by {totals.reused_count} steps, {SAVED_MEANS}"
+    yield f"saved: {usd(totals.saved_usd)} USD (steps that took what was there: {totals.reused_count}); {SAVED_MEANS}"
     for one in report.decisions:
         yield f"decided by {one.by}: {one.what}, {one.decisions} times, counted as {usd(one.counted_usd)} USD"
     if report.prompts:

@@ -147,8 +147,8 @@ def look(context: dg.SensorEvaluationContext, store: StoreResource, ledger: Ledg
     recent = datetime.now(UTC) - timedelta(days=1)
     filters = dg.RunsFilter(job_name=janitor.name, statuses=at_work, created_after=recent)
     with opened_ledger(store, ledger) as opened:
-        rows = _left_behind(opened)
-        runs = _orphans(context.instance, opened)
+        rows = _left_behind(opened.ledger)
+        runs = _orphans(context.instance, opened.ledger)
     gone = {run.run_id for run in runs}
     if any(run.run_id not in gone for run in context.instance.get_runs(filters=filters)):
         return dg.SensorResult(skip_reason="a janitor is at work")

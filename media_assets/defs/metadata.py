@@ -106,11 +106,11 @@ def _pictures(result: StepResult, chain: Mapping[Step, StepResult]) -> dict[str,
             picture, tiny = preview.contact_sheet(result.path), preview.contact_sheet(result.path, columns=2)
         mime = "image/png" if result.step is Step.AUDIO else "image/jpeg"
         pictures: dict[str, dg.MetadataValue[Any]] = {
-            "thumbnail": _shown(tiny_picture(tiny), "image/webp"),
-            "preview": _shown(picture, mime),
+            "thumbnail": shown(tiny_picture(tiny), "image/webp"),
+            "preview": shown(picture, mime),
         }
         if result.step is Step.MERGED:
-            pictures["timeline"] = _shown(preview.timeline([_bar(step) for step in chain.values()]), "image/png")
+            pictures["timeline"] = shown(preview.timeline([_bar(step) for step in chain.values()]), "image/png")
     except (MediaError, OSError, ValueError) as error:
         # The step is made and judged; a picture of it is a courtesy.
         return {"preview": dg.MetadataValue.text(f"no picture: {error}")}
@@ -128,7 +128,8 @@ def _bar(step: StepResult) -> preview.TimelineBar:
     )
 
 
-def _shown(picture: bytes, mime: str) -> dg.MarkdownMetadataValue:
+def shown(picture: bytes, mime: str) -> dg.MarkdownMetadataValue:
+    """Return a picture as metadata that Dagster shows."""
     return dg.MetadataValue.md(f"![](data:{mime};base64,{base64.b64encode(picture).decode()})")
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import dagster as dg
 from pydantic import Field, SecretStr
 
+from media_assets.catalog import Catalog, load_catalog
 from media_assets.errors import PlanError, Problem
 from media_assets.inbox import INBOX, Inbox, InboxOptions
 from media_assets.ledger import Ledger, open_ledger
@@ -116,27 +117,42 @@ def _run_cap(text: str) -> str:
     return cap
 
 
-def _home(store: StoreResource, settings: Settings) -> Path:
+def _home(settings: Settings, store: StoreResource) -> Path:
     return Path(store.home).expanduser().absolute() if store.home else find_home(settings, Path.cwd())
 
 
+@dataclass(frozen=True, kw_only=True)
+class OpenLedger:
+    """A ledger, and what else is needed to read it."""
+
+    home: Path
+    ledger: Ledger
+    catalog: Catalog
+
+
 @contextlib.contextmanager
-def opened_ledger(store: StoreResource, ledger: LedgerResource) -> Iterator[Ledger]:
-    """Open nothing but the ledger that the resources and settings name."""
+def opened_ledger(store: StoreResource, ledger: LedgerResource) -> Iterator[OpenLedger]:
+    """Open the ledger that the resources describe, without a studio: for what only looks.
+
+    Raises:
+        MediaAssetsError: The ledger, the catalog or a setting cannot be used.
+    """
     settings = load_settings()
-    with open_ledger(_home(store, settings), ledger.url or settings.ledger_url, settings.ownership()) as opened:
-        yield opened
+    home = _home(settings, store)
+    catalog = load_catalog(settings.catalog_folder)
+    with open_ledger(home, ledger.url or settings.ledger_url, settings.ownership()) as opened:
+        yield OpenLedger(home=home, ledger=opened, catalog=catalog)
 
 
 @contextlib.contextmanager
 def opened_inbox(store: StoreResource, ledger: LedgerResource) -> Iterator[tuple[Inbox, Prompts]]:
     """Open the inbox that the settings name, and the ledger's prompts."""
     settings = load_settings()
-    folder = settings.inbox or _home(store, settings) / INBOX
     options = InboxOptions(patience_s=settings.inbox_patience_s)
     with opened_ledger(store, ledger) as opened:
+        folder = settings.inbox or opened.home / INBOX
         folder.mkdir(parents=True, exist_ok=True)
-        yield Inbox(folder, opened, options), opened.prompts
+        yield Inbox(folder, opened.ledger, options), opened.ledger.prompts
 
 
 @contextlib.contextmanager
@@ -148,11 +164,11 @@ def opened_studio(resources: Resources, *, max_run_usd: str = "") -> Iterator[St
         max_run_usd: The run's own cap, or ``none``; empty: the setting's.
     """
     settings = load_settings()
-    home = _home(resources.store, settings)
     changes = resources.changes() | ({"max_run_usd": _run_cap(max_run_usd)} if max_run_usd else {})
     options = settings.model_copy(update=changes).studio_options()
     local_concurrency = resources.local.concurrency or None
     with open_studio(
-        home, replace(options, transport=replace(options.transport, local_concurrency=local_concurrency))
+        _home(settings, resources.store),
+        replace(options, transport=replace(options.transport, local_concurrency=local_concurrency)),
     ) as studio:
         yield studio

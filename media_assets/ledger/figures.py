@@ -6,7 +6,7 @@ again on another day moves there. What counts under a day's budget is fixed when
 """
 
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import date
 from decimal import Decimal
 from typing import Any
 
@@ -115,7 +115,8 @@ class Figures:
 
     def __init__(self, database: Database, since: date, until: date) -> None:
         self._database = database
-        self._first, self._end = since.isoformat(), (until + timedelta(days=1)).isoformat()
+        # "T24" sorts behind every time of its day, and there is no day after 9999-12-31.
+        self._first, self._end = since.isoformat(), f"{until.isoformat()}T24"
 
     def spend(self) -> list[Spend]:
         """Return what was bought, by day, provider, model and step."""

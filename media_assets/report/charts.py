@@ -32,8 +32,8 @@ _BAR_DAYS = {1: "day", 7: "week"}
 """How many days a bar is of: the fewest that do not make too many bars, or however many it takes."""
 _MOST_BARS, _LEAST_BARS = 92, 7
 _SMALL_COLOURS = (32, 16)
-_SMALL_WIDTHS_PX = (800, 720, 640, 560, 480)
-_SMALL_QUALITIES = (60, 40, 25)
+_SMALL_WIDTHS_PX = (720, 560, 420, 320)
+_SMALL_QUALITIES = (50, 25)
 
 
 def draw_all(report: Report) -> dict[str, bytes]:
@@ -41,18 +41,16 @@ def draw_all(report: Report) -> dict[str, bytes]:
     return {name: draw(report) for name, draw in CHARTS.items()}
 
 
-def write_charts(report: Report, folder: Path) -> list[Path]:
-    """Write every chart into a folder, which is made; return the files.
+def write_charts(charts: Mapping[str, bytes], folder: Path) -> list[Path]:
+    """Write charts into a folder, which is made; return the files.
 
     Raises:
         OSError: The folder cannot be written.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    written = []
-    for name, picture in draw_all(report).items():
-        written.append(folder / f"{name}.png")
-        write_whole_bytes(written[-1], [picture])
-    return written
+    for name, picture in charts.items():
+        write_whole_bytes(folder / f"{name}.png", [picture])
+    return [folder / f"{name}.png" for name in charts]
 
 
 def small(chart: bytes) -> bytes:

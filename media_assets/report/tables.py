@@ -19,12 +19,25 @@ from media_assets.pricing import from_micro_usd, price_read_on, stale, usd_text
 from media_assets.spreadsheet import csv_line
 
 SAVED_MEANS = (
-    "at least: finished steps of other prompts, or of other versions of a prompt, that took a paid purchase which was "
-    "there, each at its cost and at most its worst case; reruns of unchanged prompts leave no trace and are not in it"
+    "the least that can be proved: finished steps of other prompts, or of other versions of a prompt, that took a paid "
+    "purchase which was there, each at its cost and at most its worst case; reruns of unchanged prompts are not in it"
 )
 """What ``saved_usd`` is, wherever it is shown."""
 
 SPEND_TABLE = "spend"
+
+
+@dataclass(frozen=True, kw_only=True)
+class DaySpend:
+    """What was bought on one UTC day."""
+
+    day: date
+    purchases: int
+    succeeded: int
+    failed: int
+    unknown: int
+    cost_usd: Decimal
+    failed_usd: Decimal
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,6 +131,7 @@ class Report:
     today: date
     totals: Totals
     spend: Sequence[Spend]
+    days: Sequence[DaySpend]
     models: Sequence[ModelUse]
     savings: Sequence[Saving]
     stand_ins: Sequence[StandIn]
@@ -130,6 +144,7 @@ class Report:
         """Return what a row of each table is, and its rows, by name."""
         return {
             SPEND_TABLE: (Spend, self.spend),
+            "days": (DaySpend, self.days),
             "models": (ModelUse, self.models),
             "savings": (Saving, self.savings),
             "stand_ins": (StandIn, self.stand_ins),
@@ -174,7 +189,7 @@ def build_report(ledger: Ledger, catalog: Catalog, *, since: date, until: date, 
     spend = Figures(ledger.database, min(since, month), max(until, today)).spend()
     figures = Figures(ledger.database, since, until)
     within = [row for row in spend if since <= row.day <= until]
-    models = _models(within, figures.durations())
+    models = model_uses(within, figures.durations())
     savings, stand_ins, decisions = figures.savings(), figures.stand_ins(), figures.decisions()
     return Report(
         since=since,
@@ -182,6 +197,7 @@ def build_report(ledger: Ledger, catalog: Catalog, *, since: date, until: date, 
         today=today,
         totals=_totals(models, savings, stand_ins, decisions, of_late=_of_late(spend, today)),
         spend=within,
+        days=_days(within),
         models=models,
         savings=savings,
         stand_ins=stand_ins,
@@ -200,6 +216,7 @@ def nothing_bought(catalog: Catalog, *, since: date, until: date, today: date) -
         today=today,
         totals=_totals([], [], [], [], of_late=_of_late([], today)),
         spend=[],
+        days=[],
         models=[],
         savings=[],
         stand_ins=[],
@@ -217,7 +234,26 @@ def _of_late(spend: Iterable[Spend], today: date) -> dict[str, Decimal]:
     return {name: _sum(cost for age, cost in ages if 0 <= age < count) for name, count in days.items()}
 
 
-def _models(spend: Iterable[Spend], durations: Iterable[Duration]) -> list[ModelUse]:
+def _days(spend: Iterable[Spend]) -> list[DaySpend]:
+    by_day: dict[date, list[Spend]] = defaultdict(list)
+    for row in spend:
+        by_day[row.day].append(row)
+    return [
+        DaySpend(
+            day=day,
+            purchases=sum(row.purchases for row in rows),
+            succeeded=sum(row.succeeded for row in rows),
+            failed=sum(row.failed for row in rows),
+            unknown=sum(row.unknown for row in rows),
+            cost_usd=_sum(row.cost_usd for row in rows),
+            failed_usd=_sum(row.failed_usd for row in rows),
+        )
+        for day, rows in sorted(by_day.items())
+    ]
+
+
+def model_uses(spend: Iterable[Spend], durations: Iterable[Duration]) -> list[ModelUse]:
+    """Put together what each model was bought for, on all days, and how long that took."""
     timed = {(one.model, one.succeeded): one for one in durations}
     by_model: dict[tuple[str, str, str], list[Spend]] = defaultdict(list)
     for row in spend:

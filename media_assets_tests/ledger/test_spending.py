@@ -73,3 +73,17 @@ def test_a_living_plan_settles_unless_it_waits_itself(ledger: Ledger, tmp_path: 
 
         assert ledger.spending.settling([DAY, "prompt:cheap", "run:x"], besides=()) == {DAY, "prompt:cheap"}
         assert ledger.spending.settling([DAY], besides={plan_id}) == set()
+
+
+def test_the_budgets_of_some_days_are_those_of_all_and_of_each_provider(ledger: Ledger) -> None:
+    """A report of a week shows what each of its days had left, and no prompt's."""
+    buy(ledger, "0.10", [day_cap(), Cap("prompt:done", micro("1"), "cap")])
+    open_plan(ledger, "0.20", [day_cap(), prompt_cap(), provider_cap()], provider="fal")
+    buy(ledger, "0.10", [_TOMORROW], take=2)
+
+    assert [one.scope for one in ledger.spending.of_days(TODAY, TODAY)] == [DAY, provider_cap().scope]
+    assert [one.scope for one in ledger.spending.of_days(TODAY, TOMORROW)] == [
+        DAY,
+        _TOMORROW.scope,
+        provider_cap().scope,
+    ]

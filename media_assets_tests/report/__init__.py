@@ -1,0 +1,1 @@
+"""The spend report: its tables, its pictures."""
