@@ -29,7 +29,7 @@ _PALE, _INK, _GREY = "#BFD7E8", "#222222", "#666666"
 _MOST_MODELS = 12
 _MOST_TICKS = 10
 _BAR_DAYS = {1: "day", 7: "week"}
-"""How many days a bar is of: the fewest that do not make too many bars, or however many it takes."""
+"""How many days a bar is of: the fewest that do not make too many bars, or as many weeks as it takes."""
 _MOST_BARS, _LEAST_BARS = 92, 7
 _SMALL_COLOURS = (32, 16)
 _SMALL_WIDTHS_PX = (720, 560, 420, 320)
@@ -69,7 +69,7 @@ def small(chart: bytes) -> bytes:
 def spend_by_day(report: Report) -> bytes:
     """Draw what was spent on each UTC day, stacked by provider; by the week or more where those are too many."""
     days = (report.until - report.since).days + 1
-    width = next((width for width in _BAR_DAYS if days <= _MOST_BARS * width), -(-days // _MOST_BARS))
+    width = next((width for width in _BAR_DAYS if days <= _MOST_BARS * width), -(-days // (_MOST_BARS * 7)) * 7)
     title = f"Spent by {_BAR_DAYS.get(width, f'{width} days')} (UTC)"
     bars = -(-days // width)
     by_provider: dict[str, list[float]] = defaultdict(lambda: [0.0] * bars)
@@ -80,8 +80,7 @@ def spend_by_day(report: Report) -> bytes:
         return _nothing(report, title)
     figure, axes = _axes(report, title, height_px=420)
     bottom = [0.0] * bars
-    for number, (provider, heights) in enumerate(sorted(by_provider.items())):
-        colour = _COLOURS[number % len(_COLOURS)]
+    for colour, (provider, heights) in zip(_COLOURS, _largest(by_provider).items(), strict=False):
         axes.bar(range(bars), heights, bottom=bottom, width=0.8, color=colour, label=provider)
         bottom = [low + high for low, high in zip(bottom, heights, strict=True)]
     shown = range(0, bars, -(-bars // _MOST_TICKS))
@@ -92,6 +91,16 @@ def spend_by_day(report: Report) -> bytes:
     axes.set_ylabel("USD")
     axes.legend(loc="upper left", frameon=False, ncols=5, fontsize=10)
     return _as_png(figure)
+
+
+def _largest(by_provider: Mapping[str, list[float]]) -> dict[str, list[float]]:
+    """Return as many as there are colours, by name; the smallest are put together where there are more."""
+    if len(by_provider) <= len(_COLOURS):
+        return dict(sorted(by_provider.items()))
+    ordered = sorted(by_provider, key=lambda name: sum(by_provider[name]), reverse=True)
+    kept, rest = ordered[: len(_COLOURS) - 1], ordered[len(_COLOURS) - 1 :]
+    others = [sum(heights) for heights in zip(*(by_provider[name] for name in rest), strict=True)]
+    return {name: by_provider[name] for name in sorted(kept)} | {f"{len(rest)} others": others}
 
 
 def spend_by_model(report: Report) -> bytes:

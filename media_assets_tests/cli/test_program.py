@@ -154,6 +154,7 @@ def test_any_encoding_takes_any_text(tmp_path: Path) -> None:
         ("--help", {"numpy", "av", "onnxruntime", "dagster", "PIL", "sqlalchemy", "pydantic"}),
         ("ledger list", {"numpy", "av", "onnxruntime", "dagster", "PIL"}),
         ("status", {"numpy", "av", "onnxruntime", "dagster", "PIL"}),
+        ("report", {"numpy", "av", "onnxruntime", "dagster", "PIL", "matplotlib"}),
         ("doctor", {"av", "onnxruntime", "dagster"}),
     ],
 )
