@@ -43,14 +43,20 @@ def test_nothing_runs_by_itself_until_it_is_switched_on() -> None:
     """A new version must not begin to do something every day that nobody asked for."""
     repository = defs.get_repository_def()
 
-    assert {one.name: (one.cron_schedule, one.default_status.value) for one in repository.schedule_defs} == {
-        "daily_spend_report": ("0 6 * * *", "STOPPED"),
-        "nightly_batch": ("0 1 * * *", "STOPPED"),
+    schedules = {one.name: (one.job_name, one.cron_schedule, one.default_status) for one in repository.schedule_defs}
+    assert schedules == {
+        "daily_spend_report": ("spend_report", "0 6 * * *", dg.DefaultScheduleStatus.STOPPED),
+        "nightly_batch": ("batch", "0 1 * * *", dg.DefaultScheduleStatus.STOPPED),
     }
-    assert {one.name: one.default_status.value for one in repository.sensor_defs} == {
-        "in_flight": "RUNNING",  # spends nothing
-        "new_prompts": "STOPPED",
+    assert {one.name: one.default_status for one in repository.sensor_defs} == {
+        "in_flight": dg.DefaultSensorStatus.RUNNING,  # spends nothing
+        "new_prompts": dg.DefaultSensorStatus.STOPPED,
     }
+
+
+def test_all_definitions_can_be_loaded() -> None:
+    """Two of one name are found only when everything is loaded, as the code server does."""
+    dg.Definitions.validate_loadable(build_defs())
 
 
 def test_resources_can_be_replaced_by_name_and_others_are_refused() -> None:

@@ -27,7 +27,7 @@ def instance(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dg.DagsterIns
 
 
 def _run(instance: dg.DagsterInstance, home: Path, **config: Any) -> dg.ExecuteInProcessResult:
-    job = build_defs(store=StoreResource(home=str(home))).resolve_job_def(_NAME)
+    job = build_defs(store=StoreResource(home=str(home))).resolve_job_def("spend_report")
     return job.execute_in_process(
         instance=instance, run_config={"ops": {_NAME: {"config": config}}}, raise_on_error=False
     )
