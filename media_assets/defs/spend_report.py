@@ -48,7 +48,7 @@ def daily_spend_report(
         raise as_failure(error) from error
     for one in report.old_prices:
         context.log.warning("the price of %s was read %s days ago, on %s", one.model, one.age_days, one.read_on)
-    return dg.MaterializeResult(metadata={**_numbers(report), **charts, **_tables(report), **_facts(report, folder)})
+    return dg.MaterializeResult(metadata={**charts, **_numbers(report), **_tables(report), **_facts(report, folder)})
 
 
 # Not by the asset's name: its op has that, and no job may have an op's.
@@ -74,7 +74,7 @@ def _day(text: str) -> date:
 
 def _write(report: Report, folder: Path) -> dict[str, dg.MetadataValue[Any]]:
     """Write the files; return the charts as metadata."""
-    from media_assets.report.charts import draw_all, small, write_charts  # noqa: PLC0415 - matplotlib: see there
+    from media_assets.report.charts import draw_all, small, thumbnail, write_charts  # noqa: PLC0415 - matplotlib: see there
 
     charts = draw_all(report)
     try:
@@ -83,7 +83,8 @@ def _write(report: Report, folder: Path) -> dict[str, dg.MetadataValue[Any]]:
     except OSError as error:
         message = f"writing the report into {folder}: {error.strerror or error}. Is the folder yours to write?"
         raise ArtifactError(message) from error
-    return {f"chart_{name}": shown(small(chart), "image/webp") for name, chart in charts.items()}
+    pictures = {f"chart_{name}": shown(small(chart), "image/webp") for name, chart in charts.items()}
+    return {"thumbnail": shown(thumbnail(report), "image/webp"), **pictures}
 
 
 def _numbers(report: Report) -> dict[str, dg.MetadataValue[Any]]:

@@ -13,7 +13,7 @@ from pathlib import Path
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
-from PIL import Image
+from PIL import Image, ImageDraw
 
 from media_assets.durable import write_whole_bytes
 from media_assets.media.tiny_picture import tiny_picture
@@ -26,6 +26,7 @@ _WIDTH_PX, _DPI = 800, 100
 _COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442", "#999999")
 """Okabe and Ito's, which people tell apart however they see colours."""
 _PALE, _INK, _GREY = "#BFD7E8", "#222222", "#666666"
+_THUMBNAIL_PX = (192, 64)
 _MOST_MODELS = 12
 _MOST_TICKS = 10
 _BAR_DAYS = {1: "day", 7: "week"}
@@ -68,17 +69,12 @@ def small(chart: bytes) -> bytes:
 
 def spend_by_day(report: Report) -> bytes:
     """Draw what was spent on each UTC day, stacked by provider; by the week or more where those are too many."""
-    days = (report.until - report.since).days + 1
-    width = next((width for width in _BAR_DAYS if days <= _MOST_BARS * width), -(-days // (_MOST_BARS * 7)) * 7)
+    width, by_provider = _bars(report)
     title = f"Spent by {_BAR_DAYS.get(width, f'{width} days')} (UTC)"
-    bars = -(-days // width)
-    by_provider: dict[str, list[float]] = defaultdict(lambda: [0.0] * bars)
-    for row in report.spend:
-        if row.cost_usd:
-            by_provider[row.provider][(row.day - report.since).days // width] += float(row.cost_usd)
     if not by_provider:
         return _nothing(report, title)
     figure, axes = _axes(report, title, height_px=420)
+    bars = len(next(iter(by_provider.values())))
     bottom = [0.0] * bars
     for colour, (provider, heights) in zip(_COLOURS, _largest(by_provider).items(), strict=False):
         axes.bar(range(bars), heights, bottom=bottom, width=0.8, color=colour, label=provider)
@@ -91,6 +87,34 @@ def spend_by_day(report: Report) -> bytes:
     axes.set_ylabel("USD")
     axes.legend(loc="upper left", frameon=False, ncols=5, fontsize=10)
     return _as_png(figure)
+
+
+def thumbnail(report: Report) -> bytes:
+    """Draw what was spent by day as bars and no more: a WebP so small that Dagster shows it in a table cell."""
+    _, by_provider = _bars(report)
+    totals = [sum(heights) for heights in zip(*by_provider.values(), strict=True)]
+    width_px, height_px = _THUMBNAIL_PX
+    picture = Image.new("RGB", _THUMBNAIL_PX, "white")
+    draw = ImageDraw.Draw(picture)
+    for number, total in enumerate(totals):
+        left_px, right_px = (round(edge * width_px / len(totals)) for edge in (number, number + 1))
+        top_px = height_px - round(total / max(totals) * height_px)
+        draw.rectangle((left_px, top_px, max(right_px - 2, left_px), height_px), fill=_COLOURS[0])
+    draw.line((0, height_px - 1, width_px, height_px - 1), fill=_GREY)
+    data = io.BytesIO()
+    picture.save(data, "WEBP", lossless=True, method=6)
+    return data.getvalue()
+
+
+def _bars(report: Report) -> tuple[int, dict[str, list[float]]]:
+    """Return how many days a bar is of, and what was spent in each bar by provider."""
+    days = (report.until - report.since).days + 1
+    width = next((width for width in _BAR_DAYS if days <= _MOST_BARS * width), -(-days // (_MOST_BARS * 7)) * 7)
+    by_provider: dict[str, list[float]] = defaultdict(lambda: [0.0] * -(-days // width))
+    for row in report.spend:
+        if row.cost_usd:
+            by_provider[row.provider][(row.day - report.since).days // width] += float(row.cost_usd)
+    return width, dict(by_provider)
 
 
 def _largest(by_provider: Mapping[str, list[float]]) -> dict[str, list[float]]:
@@ -164,7 +188,7 @@ def durations(report: Report) -> bytes:
             if p50_s is not None and p95_s is not None:
                 axes.plot([p50_s, p95_s], [number + offset] * 2, color=colour, linewidth=5, solid_capstyle="butt")
                 axes.plot([p50_s], [number + offset], "o", color=colour, markersize=8)
-                axes.text(p95_s, number + offset, f"  {_seconds(p50_s, p95_s)}", va="center", fontsize=9, color=_INK)
+                axes.text(p95_s, number + offset, f"   {_seconds(p50_s, p95_s)}", va="center", fontsize=9, color=_INK)
     axes.plot([], [], "o-", color=_COLOURS[0], linewidth=5, label="succeeded")
     axes.plot([], [], "o-", color=_COLOURS[5], linewidth=5, label="failed")
     longest_s = max(second or 0 for one in shown for second in (one.p95_s, one.failed_p95_s))
@@ -229,7 +253,7 @@ def _amount(usd: float) -> str:
 
 
 def _seconds(p50_s: float, p95_s: float) -> str:
-    return f"{p50_s:.3g} to {p95_s:.3g} s"
+    return f"{p50_s:.3g} s" if p50_s == p95_s else f"{p50_s:.3g} to {p95_s:.3g} s"
 
 
 def _as_png(figure: Figure) -> bytes:

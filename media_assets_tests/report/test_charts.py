@@ -9,6 +9,7 @@ from PIL import Image
 
 from media_assets.catalog import load_catalog
 from media_assets.ledger.figures import Duration, Spend
+from media_assets.media.tiny_picture import TINY_BYTES
 from media_assets.report import charts
 from media_assets.report.tables import Report, model_uses, nothing_bought
 
@@ -63,10 +64,20 @@ def test_every_chart_is_drawn_and_has_a_small_twin(days: int, models: int) -> No
         assert _opened(twin).width >= 420, name
 
 
+@pytest.mark.parametrize("days", [1, 30, 800])
+def test_the_thumbnail_is_shown_in_a_table_cell(days: int) -> None:
+    """Longer markdown is folded away behind a button."""
+    thumbnail = charts.thumbnail(_report(days, 3))
+
+    assert len(thumbnail) <= TINY_BYTES
+    assert (0, 114, 178) in {colour for _, colour in _opened(thumbnail).getcolors() or []}
+
+
 def test_nothing_bought_is_drawn_as_such() -> None:
     """An empty frame looks like a fault; no picture at all like a lost one."""
     empty = nothing_bought(load_catalog(), since=LAST, until=LAST, today=LAST)
 
+    assert (0, 114, 178) not in {colour for _, colour in _opened(charts.thumbnail(empty)).getcolors() or []}
     for name, chart in charts.draw_all(empty).items():
         picture = _opened(chart)
         middle = picture.crop((300, 90, 500, 140)).convert("1", dither=Image.Dither.NONE)
