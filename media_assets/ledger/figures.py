@@ -170,7 +170,8 @@ class Figures:
         """Return how long purchases that succeeded, and those that failed, took by model.
 
         A failure that the reply to the submission told lasted until that reply; one that came later, as long as was
-        written down. A paid file that could not be read, and a lost output, have no time.
+        written down. A paid file that could not be read, and a lost output, have no time. Of what another process went
+        on with, the time of that process alone was written down.
         """
         until_reply = seconds_between(attempt.c.intent_at, attempt.c.replied_at, is_sqlite=self._database.is_sqlite)
         at_once = _HAS_FAILED & attempt.c.outcome.in_(_ENDED_AT_SUBMISSION)
