@@ -99,12 +99,12 @@ async def make_batch(
     studio: Studio,
     prompts: Sequence[Prompt],
     *,
-    quote: Quote,
+    summary: Summary,
     options: MakeOptions,
     wanted: Collection[Step] = ALL_STEPS,
     on_event: Callable[[Event], None],
     on_film: Callable[[Film], None],
-) -> Summary:
+) -> None:
     """Make the films of many prompts, in this order. **Costs money**, at most the quote and what the caps allow.
 
     One that fails stops nobody else, and one that a cap stops stays pending.
@@ -112,14 +112,12 @@ async def make_batch(
     Args:
         studio: Makes them.
         prompts: Which; the first ones are begun first.
-        quote: What :func:`quoted` said of them.
+        summary: Of them, with what :func:`quoted` said; each film is added to it as it ends.
         options: How far finished steps may be left.
         wanted: The steps that are wanted; what they need is made too.
         on_event: Told of progress.
         on_film: Told of each film as it ends.
     """
-    summary = Summary(quote=quote)
     async for film in studio.stream(prompts, wanted=wanted, options=options, on_event=on_event):
         summary.add(film)
         on_film(film)
-    return summary

@@ -76,7 +76,7 @@ def run_generate(job: Job) -> int:
     place: Place | None = None
     try:
         place = find_place()
-        place = _with_run_cap(place, job)
+        place = with_run_cap(place, job.max_run_usd)
         checked = _check(job)
     except ConfigurationError as error:
         _refuse(job, error, home=place.home if place is not None else None)
@@ -125,7 +125,7 @@ def _run(place: Place, checked: _Checked, *, json: bool) -> int:
         with studio_of(place) as studio, progress_for(keys, messages(), json=json) as progress:
             report.progress = progress
             try:
-                INTERRUPTS.run(_make_all(studio, checked, report), on_stop=_tell_stopping)
+                INTERRUPTS.run(_make_all(studio, checked, report), on_stop=tell_stopping)
             except Interrupted:
                 report.open = left_open(studio.ledger, studio.transport.adapter, keys, now=datetime.now(UTC))
                 raise
@@ -138,13 +138,13 @@ def _run(place: Place, checked: _Checked, *, json: bool) -> int:
     return exit_code_of(report.errors)
 
 
-def _with_run_cap(place: Place, job: Job) -> Place:
+def with_run_cap(place: Place, max_run_usd: str | None) -> Place:
     """Let ``--max-run-usd`` take the place of its setting."""
-    if job.max_run_usd is None:
+    if max_run_usd is None:
         return place
-    cap = read_cap_usd(job.max_run_usd)
+    cap = read_cap_usd(max_run_usd)
     if cap is None:
-        fault = f"{shorten(job.max_run_usd)!a} is not an amount in USD, such as 2.50, nor none"
+        fault = f"{shorten(max_run_usd)!a} is not an amount in USD, such as 2.50, nor none"
         headline = "this cannot be made as asked; nothing was sent:"
         raise PromptFileError.of(headline, [Problem(PLACE, "--max-run-usd", fault)])
     return replace(place, settings=place.settings.model_copy(update={"max_run_usd": cap}))
@@ -163,13 +163,14 @@ def _check(job: Job) -> _Checked:
         upgrade=job.upgrade,
         retry_failed=job.retry_failed,
         waits=job.waits,
-        unknown=None if job.unknown is None else _policy(job.unknown),
+        unknown=None if job.unknown is None else policy_of(job.unknown),
         source=job.asked.source,
     )
     return _Checked(prompts=prompts, wanted=wanted, out=out, options=options)
 
 
-def _policy(name: str) -> UnknownPolicy:
+def policy_of(name: str) -> UnknownPolicy:
+    """Return the policy that ``--unknown`` names."""
     try:
         return UnknownPolicy(name.strip().lower().replace("-", "_"))
     except ValueError as error:
@@ -254,7 +255,8 @@ async def _export(studio: Studio, film: Film, out: Path) -> None:
         film.error = error
 
 
-def _tell_stopping(again: bool) -> None:  # noqa: FBT001 - called by position
+def tell_stopping(again: bool) -> None:  # noqa: FBT001 - called by position
+    """Say that films stop, and that a second signal is not needed."""
     if again:
         say("still stopping: what was begun is being put away. That is not cut short.")
     else:

@@ -118,11 +118,11 @@ def make(studio: Studio, wanted: Wanted, config: MakeConfig, report: Report) -> 
     async def quote_all() -> Quote:
         return await quoted(studio, wanted.prompts, upgrade=options.upgrade)
 
-    async def make_all() -> Summary:
-        return await make_batch(
+    async def make_all() -> None:
+        await make_batch(
             studio,
             wanted.prompts,
-            quote=quote,
+            summary=summary,
             options=options,
             wanted=report.wanted,
             on_event=report.on_event,
@@ -141,8 +141,9 @@ def make(studio: Studio, wanted: Wanted, config: MakeConfig, report: Report) -> 
     grace_s = studio.transport.options.cancel_grace_s + _BESIDES_S
     quote = run_blocking(quote_all, grace_s=grace_s, poll_s=_POLL_S)
     report.begin(quote, owner=studio.ledger.owner.id)
+    summary = Summary(quote=quote)
     try:
-        summary = run_blocking(make_all, tick=tick, on_interrupt=on_interrupt, grace_s=grace_s, poll_s=_POLL_S)
+        run_blocking(make_all, tick=tick, on_interrupt=on_interrupt, grace_s=grace_s, poll_s=_POLL_S)
     except ParentGoneError:
         # To Dagster a crash, and no cancellation: then it starts the run again, which goes on where this one stopped.
         report.crash("the code server that had started this run is gone")
