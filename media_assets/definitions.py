@@ -5,6 +5,7 @@ from typing import Any
 
 import dagster as dg
 
+from media_assets.defs.alerts import budget_alert, run_failure_alert
 from media_assets.defs.assets import media
 from media_assets.defs.in_flight import in_flight, janitor
 from media_assets.defs.jobs import batch, films, nightly_batch, submit_prompt
@@ -47,7 +48,7 @@ def build_defs(**overrides: Any) -> dg.Definitions:
     return dg.Definitions(
         assets=[media, inbox_spec, daily_spend_report],
         jobs=[films, batch, submit_prompt, janitor, spend_report_job],
-        sensors=[new_prompts, in_flight],
+        sensors=[new_prompts, in_flight, run_failure_alert, budget_alert],
         schedules=[nightly_batch, spend_report_schedule],
         resources=resources | overrides,
         # One process a run: the step itself runs many things at once, and another process costs 6 to 15 s.

@@ -120,6 +120,14 @@ class Settings(BaseSettings):
     """The folder in which new prompts are looked for. None: ``inbox`` in the home."""
     inbox_patience_s: float = Field(default=60.0, ge=0)
     """How long a file in it that cannot be read whole, or whose last line is not ended, may still be written to."""
+    alert_url: SecretStr | None = None
+    """A webhook for alerts: the sensors ``run_failure_alert`` and ``budget_alert`` call it. Its address is a secret."""
+    alert_form: Literal["json", "slack"] = "json"
+    """What it is sent: ``json``, or ``slack`` for Slack, Mattermost and Rocket.Chat."""
+    alert_share: float = Field(default=0.8, gt=0, le=1)
+    """The share of a budget at which it is called."""
+    dagster_url: str = "http://127.0.0.1:3000"
+    """Where people find Dagster: links in alerts lead there."""
     max_in_flight: int = Field(default=8, ge=1)
     """Prompts worked on at once."""
     poll_interval_s: float = Field(default=1.0, gt=0)

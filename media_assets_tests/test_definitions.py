@@ -49,8 +49,10 @@ def test_nothing_runs_by_itself_until_it_is_switched_on() -> None:
         "nightly_batch": ("batch", "0 1 * * *", dg.DefaultScheduleStatus.STOPPED),
     }
     assert {one.name: one.default_status for one in repository.sensor_defs} == {
+        "budget_alert": dg.DefaultSensorStatus.STOPPED,
         "in_flight": dg.DefaultSensorStatus.RUNNING,  # spends nothing
         "new_prompts": dg.DefaultSensorStatus.STOPPED,
+        "run_failure_alert": dg.DefaultSensorStatus.STOPPED,
     }
 
 

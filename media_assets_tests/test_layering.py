@@ -67,7 +67,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("caps", "inbox"),
     ("media",),
     ("providers",),
-    ("orders",),
+    ("alerts", "orders"),
     ("submission", "receiving", "undecided", "stopping"),
     ("finishing",),
     ("purchase",),
