@@ -12,8 +12,8 @@ import os
 import re
 import secrets
 import shutil
-from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass, field, fields
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, Self
@@ -52,10 +52,12 @@ class MediaInfo:
     sample_rate_hz: int | None = None
     channels: int | None = None
     has_alpha: bool = False
+    measured: Mapping[str, float] = field(default_factory=dict, compare=False)
+    """What was measured when the file was judged, each with its unit in its name; nothing in older ledgers."""
 
     def as_dict(self) -> dict[str, Any]:
         """Return the fields that are known, ready for JSON."""
-        return {name: value for name, value in asdict(self).items() if value is not None}
+        return {name: value for name, value in asdict(self).items() if value is not None and value != {}}
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> Self:

@@ -41,6 +41,8 @@ class Summary:
     failed: dict[str, MediaAssetsError] = field(default_factory=dict)
     deferred: dict[str, MediaAssetsError] = field(default_factory=dict)
     """Still pending: a cap would have been passed."""
+    failed_usd: dict[str, Decimal] = field(default_factory=dict)
+    """Of those two: what went to purchases that failed."""
     superseded: list[str] = field(default_factory=list)
     """Another prompt is pinned under the key by now; it has a run of its own."""
     spent_usd: Decimal = Decimal(0)
@@ -50,6 +52,7 @@ class Summary:
         self.spent_usd += film.spent_usd
         if film.error is not None:
             (self.deferred if film.deferred else self.failed)[film.key] = film.error
+            self.failed_usd[film.key] = film.failed_usd
             return
         is_cached = all(step.cached for step in film.steps.values())
         (self.cached if is_cached else self.done).append(film.key)

@@ -1,12 +1,14 @@
 """What Dagster loads: ``defs``, built by ``build_defs`` so that tests and users can put their own resources in."""
 
 import warnings
+from collections.abc import Sequence
 from typing import Any
 
 import dagster as dg
 
 from media_assets.defs.alerts import budget_alert, run_failure_alert
 from media_assets.defs.assets import media
+from media_assets.defs.definition_sources import unfinished_in_dagster
 from media_assets.defs.in_flight import in_flight, janitor
 from media_assets.defs.jobs import batch, films, nightly_batch, submit_prompt
 from media_assets.defs.new_prompts import inbox_spec, new_prompts
@@ -25,10 +27,11 @@ from media_assets.defs.spend_report import daily_spend_report, spend_report_job,
 warnings.filterwarnings("ignore", "Parameter `owners` of initializer `SensorDefinition", dg.BetaWarning)
 
 
-def build_defs(**overrides: Any) -> dg.Definitions:
+def build_defs(*, owners: Sequence[str] = (), **overrides: Any) -> dg.Definitions:
     """Build the project's definitions.
 
     Args:
+        owners: Whose the assets are, for the UI: e-mail addresses, and teams as ``team:NAME``.
         overrides: Resources to use in place of the defaults, by name: ``store``, ``ledger``, ``local``,
             ``replicate``, ``fal``, ``openai``, ``elevenlabs``.
     """
@@ -46,7 +49,7 @@ def build_defs(**overrides: Any) -> dg.Definitions:
         message = f"build_defs knows no resource {', '.join(sorted(unknown))}; there are: {', '.join(resources)}"
         raise TypeError(message)
     return dg.Definitions(
-        assets=[media, inbox_spec, daily_spend_report],
+        assets=_assets(owners),
         jobs=[films, batch, submit_prompt, janitor, spend_report_job],
         sensors=[new_prompts, in_flight, run_failure_alert, budget_alert],
         schedules=[nightly_batch, spend_report_schedule],
@@ -54,6 +57,15 @@ def build_defs(**overrides: Any) -> dg.Definitions:
         # One process a run: the step itself runs many things at once, and another process costs 6 to 15 s.
         executor=dg.in_process_executor,
     )
+
+
+def _assets(owners: Sequence[str]) -> Sequence[Any]:
+    def owned(spec: dg.AssetSpec) -> dg.AssetSpec:
+        return spec.replace_attributes(owners=list(owners))
+
+    assets = [media.map_asset_specs(owned), owned(inbox_spec), daily_spend_report.map_asset_specs(owned)]
+    with unfinished_in_dagster():
+        return dg.with_source_code_references(assets)
 
 
 defs = build_defs()

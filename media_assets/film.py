@@ -121,6 +121,12 @@ class Film:
         return sum((*(one.spent_usd for one in made), *(one.spent_usd for one in failed)), Decimal(0))
 
     @property
+    def failed_usd(self) -> Decimal:
+        """What of the cost went to purchases that failed."""
+        made, failed = self.steps.values(), self.outlays.values()
+        return sum((*(one.failed_usd for one in made), *(one.cost_usd for one in failed)), Decimal(0))
+
+    @property
     def deferred(self) -> bool:
         """Whether nothing is wrong but that a cap would have been passed: the prompt is still to be made."""
         return isinstance(self.error, BudgetExceededError)

@@ -78,7 +78,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("reserving",),
     ("chain",),
     ("studio",),
-    ("batch", "recovery", "status"),
+    ("batch", "conformity", "recovery", "status", "unmade"),
     ("report", "gallery"),
     ("settings",),
     ("simulator",),

@@ -3,11 +3,13 @@
 The step runs the core and reports what it made; nothing here decides what is made or bought.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 import dagster as dg
 
-from media_assets.defs.failures import as_batch_failure, as_failure
+from media_assets.defs.checks import CHECK_SPECS
+from media_assets.defs.definition_sources import code_of
+from media_assets.defs.failures import as_failure
 from media_assets.defs.making import MakeConfig, Wanted, make, origin_of
 from media_assets.defs.partitions import prompts_partitions
 from media_assets.defs.reporting import CODE_VERSION, Report
@@ -25,17 +27,18 @@ from media_assets.defs.resources import (
 from media_assets.errors import MediaAssetsError
 from media_assets.prompt import Step
 from media_assets.standing import MADE_FROM
+from media_assets.steps import Draft, draft_audio, draft_image, draft_merged, draft_video
 
 DIGEST_TAG = "prompt_digest"
 """Tag of a run that was started for one form of its prompt: when that is not pinned any more, it makes nothing."""
 
 _MOST_PARTITIONS_A_RUN = 100
 
-_ABOUT: Mapping[Step, tuple[str, set[str]]] = {
-    Step.IMAGE: ("The picture the prompt describes.", {"png"}),
-    Step.VIDEO: ("The picture in motion.", {"mp4"}),
-    Step.AUDIO: ("The script, spoken; a silent track when there is none.", {"wav"}),
-    Step.MERGED: ("The film: clip and voice as one file, at -16 LUFS.", {"mp4", "ffmpeg"}),
+_ABOUT: Mapping[Step, tuple[str, set[str], Callable[..., Draft]]] = {
+    Step.IMAGE: ("The picture the prompt describes.", {"png"}, draft_image),
+    Step.VIDEO: ("The picture in motion.", {"mp4"}, draft_video),
+    Step.AUDIO: ("The script, spoken; a silent track when there is none.", {"wav"}, draft_audio),
+    Step.MERGED: ("The film: clip and voice as one file, at -16 LUFS.", {"mp4", "ffmpeg"}, draft_merged),
 }
 
 SPECS = [
@@ -45,17 +48,19 @@ SPECS = [
         description=about,
         kinds=kinds,
         group_name="film",
+        metadata=code_of({"what it asks for": draft}),
         # Without an output Dagster marks only the partitions whose materialization was logged.
         skippable=True,
         code_version=CODE_VERSION,
     )
-    for step, (about, kinds) in _ABOUT.items()
+    for step, (about, kinds, draft) in _ABOUT.items()
 ]
 
 
 @dg.multi_asset(
     name="media",
     specs=SPECS,
+    check_specs=CHECK_SPECS,
     can_subset=True,
     partitions_def=prompts_partitions,
     backfill_policy=dg.BackfillPolicy.multi_run(_MOST_PARTITIONS_A_RUN),
@@ -83,13 +88,10 @@ def media(  # noqa: PLR0917 - Dagster takes no keyword-only arguments
         with opened_studio(resources, max_run_usd=config.max_run_usd) as studio:
             wanted = Wanted(studio, config, origin=origin)
             wanted.find(keys, {keys[0]: digest} if digest is not None and len(keys) == 1 else {})
-            summary = make(studio, wanted, config, report)
+            outcome = make(studio, wanted, config, report)
     except MediaAssetsError as error:
         raise as_failure(error) from error
     yield from report.results()
-    failed = summary.failed | summary.deferred
-    if failed and len(keys) == 1:
-        (reason,) = failed.values()
-        raise as_failure(reason) from reason
-    if failed:
-        raise as_batch_failure(failed, len(keys))
+    if len(keys) == 1:
+        outcome.require_one()
+    outcome.require_all(outcome.summary.failed | outcome.summary.deferred, len(keys))

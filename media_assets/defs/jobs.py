@@ -7,7 +7,7 @@ from pydantic import Field
 
 from media_assets.batch import Summary
 from media_assets.defs.assets import SPECS
-from media_assets.defs.failures import as_batch_failure, as_failure
+from media_assets.defs.failures import as_failure
 from media_assets.defs.making import MakeConfig, Wanted, make, origin_of
 from media_assets.defs.metadata import summary_metadata
 from media_assets.defs.partitions import add_partitions
@@ -69,13 +69,12 @@ def make_batch_op(  # noqa: PLR0917 - Dagster takes no keyword-only arguments
             report = Report(context, origin=origin, keys=keys, wanted=list(Step), yields=False)
             wanted = Wanted(studio, config, origin=origin)
             wanted.find(keys, config.digests)
-            summary = make(studio, wanted, config, report)
+            outcome = make(studio, wanted, config, report)
     except MediaAssetsError as error:
         raise as_failure(error) from error
-    _log_summary(context, summary)
-    if summary.failed:
-        raise as_batch_failure(summary.failed, len(keys), metadata=summary_metadata(summary))
-    yield dg.Output(None, metadata=summary_metadata(summary))
+    _log_summary(context, outcome.summary)
+    outcome.require_all(outcome.summary.failed, len(keys))
+    yield dg.Output(None, metadata=summary_metadata(outcome.summary))
 
 
 def _log_summary(context: dg.OpExecutionContext, summary: Summary) -> None:
@@ -132,12 +131,11 @@ def submit_one(  # noqa: PLR0917 - Dagster takes no keyword-only arguments
             report = Report(context, origin=origin_of(context.run), keys=[prompt.key], wanted=list(Step), yields=False)
             wanted = Wanted(studio, MakeConfig(), origin=report.origin)
             wanted.find([prompt.key] if config.make else [], {})
-            summary = make(studio, wanted, MakeConfig(), report)
+            outcome = make(studio, wanted, MakeConfig(), report)
     except MediaAssetsError as error:
         raise as_failure(error) from error
-    for reason in (summary.failed | summary.deferred).values():
-        raise as_failure(reason) from reason
-    yield dg.Output(None, metadata={"key": prompt.key, **summary_metadata(summary)})
+    outcome.require_one()
+    yield dg.Output(None, metadata={"key": prompt.key, **summary_metadata(outcome.summary)})
 
 
 @dg.job(name="submit_prompt", description="Takes a prompt and a script, and makes their film.")

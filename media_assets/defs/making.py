@@ -5,12 +5,15 @@ The core decides what is made and bought; this hands it the prompts, waits, and 
 
 import os
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
 
 import dagster as dg
 from pydantic import Field
 
 from media_assets.batch import Quote, Summary, make_batch, quoted
+from media_assets.defs.failures import as_batch_failure, as_failure
+from media_assets.defs.metadata import summary_metadata
 from media_assets.defs.reporting import Report
 from media_assets.defs.run_blocking import ParentGoneError, parent_watch, run_blocking
 from media_assets.errors import MediaAssetsError, PlanError, Problem
@@ -19,6 +22,7 @@ from media_assets.prompt import Prompt, Step
 from media_assets.prompt_file import validate_prompt
 from media_assets.routes import UnknownPolicy
 from media_assets.studio import MakeOptions, Studio
+from media_assets.unmade import Unmade, look_at_unmade
 
 _BESIDES_S = 5.0
 """How much longer a terminated run may clean up than it waits for what is at the providers."""
@@ -99,7 +103,39 @@ class Wanted:
         self.prompts.append(prompt)
 
 
-def make(studio: Studio, wanted: Wanted, config: MakeConfig, report: Report) -> Summary:
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """What came of a run."""
+
+    summary: Summary
+    unmade: Mapping[str, Unmade]
+    """The money of the prompts that were begun and not made."""
+
+    def require_one(self) -> None:
+        """Raise where a run over one prompt has not made it.
+
+        Raises:
+            dg.Failure: With its money.
+        """
+        for key, error in (self.summary.failed | self.summary.deferred).items():
+            raise as_failure(error, self.unmade.get(key)) from error
+
+    def require_all(self, errors: Mapping[str, MediaAssetsError], total: int) -> None:
+        """Raise where some of several prompts were not made.
+
+        Args:
+            errors: Those that count.
+            total: How many prompts the run has.
+
+        Raises:
+            dg.Failure: With the money of all of them.
+        """
+        if errors:
+            told = summary_metadata(self.summary)
+            raise as_batch_failure(errors, total, unmade=self.unmade, metadata=told)
+
+
+def make(studio: Studio, wanted: Wanted, config: MakeConfig, report: Report) -> Outcome:
     """Make the prompts of a run and report each as it ends. **Costs money**, at most the quote.
 
     Raises:
@@ -129,6 +165,15 @@ def make(studio: Studio, wanted: Wanted, config: MakeConfig, report: Report) -> 
             on_film=report.on_film,
         )
 
+    async def look_at_all() -> dict[str, Unmade]:
+        return {
+            prompt.key: await look_at_unmade(
+                studio, prompt, wanted=report.wanted, failed_usd=failed_usd, upgrade=options.upgrade
+            )
+            for prompt in wanted.prompts
+            if (failed_usd := summary.failed_usd.get(prompt.key)) is not None
+        }
+
     def tick() -> None:
         watch()
         report.tick()
@@ -140,7 +185,7 @@ def make(studio: Studio, wanted: Wanted, config: MakeConfig, report: Report) -> 
 
     grace_s = studio.transport.options.cancel_grace_s + _BESIDES_S
     quote = run_blocking(quote_all, grace_s=grace_s, poll_s=_POLL_S)
-    report.begin(quote, owner=studio.ledger.owner.id)
+    report.begin(quote, studio)
     summary = Summary(quote=quote)
     try:
         run_blocking(make_all, tick=tick, on_interrupt=on_interrupt, grace_s=grace_s, poll_s=_POLL_S)
@@ -149,10 +194,11 @@ def make(studio: Studio, wanted: Wanted, config: MakeConfig, report: Report) -> 
         report.crash("the code server that had started this run is gone")
         studio.ledger.close()
         os._exit(1)
+    unmade = run_blocking(look_at_all, on_interrupt=on_interrupt, grace_s=grace_s, poll_s=_POLL_S)
     summary.failed |= wanted.failed
     summary.superseded += wanted.superseded
     report.end(summary)
-    return summary
+    return Outcome(summary=summary, unmade=unmade)
 
 
 def _step(name: str) -> Step:

@@ -8,10 +8,11 @@ import dagster as dg
 
 from media_assets.canonical import digest_of
 from media_assets.defs.assets import DIGEST_TAG
+from media_assets.defs.definition_sources import code_of
 from media_assets.defs.jobs import batch, films, make_batch_op
 from media_assets.defs.partitions import PARTITIONS_NAME, prompts_partitions
 from media_assets.defs.resources import LedgerResource, StoreResource, opened_inbox
-from media_assets.inbox import Look, Refused, Seen
+from media_assets.inbox import Inbox, Look, Refused, Seen
 from media_assets.ledger.prompts import PinnedPrompt
 
 _MOST_PARTITIONS = 200
@@ -29,6 +30,7 @@ inbox_spec = dg.AssetSpec(
     ),
     group_name="film",
     kinds={"yaml", "csv"},
+    metadata=code_of({"what is taken in": Inbox.look}),
 )
 
 

@@ -8,12 +8,14 @@ from typing import Any
 import dagster as dg
 
 from media_assets.batch import Quote, Summary
+from media_assets.conformity import conformity_of
+from media_assets.defs.checks import evaluations
 from media_assets.defs.metadata import as_materialization, step_metadata
 from media_assets.film import Film, StepResult
 from media_assets.left_open import LeftOpen
 from media_assets.prompt import Step
 from media_assets.request import SCHEMA_VERSION
-from media_assets.studio import Event
+from media_assets.studio import Event, Studio
 
 _log = logging.getLogger(__name__)
 
@@ -22,7 +24,8 @@ CODE_VERSION = str(SCHEMA_VERSION)
 
 _OWNER_TAG = "ledger_owner"
 
-_MOST_WITH_PICTURES = 100
+_MOST_IN_FULL = 100
+"""Prompts of a run that are reported with pictures, and with checks that say only that nothing is wrong."""
 
 
 def own(context: dg.OpExecutionContext | dg.AssetExecutionContext, owner: str, **tags: str) -> None:
@@ -59,7 +62,8 @@ class Report:
         self.wanted = frozenset(wanted)
         self._context = context
         self._single = yields and len(keys) == 1
-        self._with_pictures = len(keys) <= _MOST_WITH_PICTURES
+        self._in_full = len(keys) <= _MOST_IN_FULL
+        self._studio: Studio | None = None
         self._tags = {"prompt": next(iter(keys))} if len(keys) == 1 else {"prompts": str(len(keys))}
         self._todo: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
         self._chains: dict[str, dict[Step, StepResult]] = {}
@@ -67,15 +71,16 @@ class Report:
         self._problem: Exception | None = None
         """The first thing that could not be reported."""
 
-    def begin(self, quote: Quote, *, owner: str) -> None:
+    def begin(self, quote: Quote, studio: Studio) -> None:
         """Log what the run may cost, before anything is sent, and tag it with that.
 
         Args:
             quote: What it may cost.
-            owner: The name of this process in the ledger.
+            studio: That makes it; open until :meth:`end`.
         """
+        self._studio = studio
         self._context.log.info("at most %s USD will be spent: %s", quote.estimate_usd, quote)
-        own(self._context, owner, **self._tags, quote_usd=str(quote.estimate_usd))
+        own(self._context, studio.ledger.owner.id, **self._tags, quote_usd=str(quote.estimate_usd))
 
     def on_event(self, event: Event) -> None:
         """Take note of an event, from whatever thread."""
@@ -125,6 +130,8 @@ class Report:
             self._waiting[result.step] = result
         else:
             self._log(key, result)
+        # Of one that waits to be yielded too: then the ledger is closed, and now the run waits for other steps anyway.
+        self._check(key, result)
 
     def flush(self) -> None:
         """Log everything that had finished, when the run is interrupted."""
@@ -180,6 +187,12 @@ class Report:
         metadata = self._metadata(result, self._chains[key])
         self._context.log_event(as_materialization(key, result, metadata, CODE_VERSION))
 
+    def _check(self, key: str, result: StepResult) -> None:
+        if self._studio is None:
+            return
+        for evaluation in evaluations(key, result, conformity_of(self._studio, result), every=self._in_full):
+            self._context.log_event(evaluation)  # type: ignore[arg-type]  # taken, though not in the annotation
+
     def _metadata(self, result: StepResult, chain: Mapping[Step, StepResult]) -> dict[str, dg.MetadataValue[Any]]:
         ordered = {step: chain[step] for step in Step if step in chain}
-        return step_metadata(result, chain=ordered, with_pictures=self._with_pictures)
+        return step_metadata(result, chain=ordered, with_pictures=self._in_full)

@@ -1,5 +1,6 @@
 """What a person decides of a purchase that no program may decide on: each decision is one transaction, and recorded."""
 
+import json
 from typing import Any
 
 import sqlalchemy as sa
@@ -21,6 +22,12 @@ from media_assets.ledger.rows import (
 )
 from media_assets.ledger.schema import attempt, decision, purchase
 from media_assets.prediction import Prediction
+
+ACCEPT = "accept"
+"""The decision that a file is fine."""
+
+ACCEPTED = "accepted by "
+"""How the note begins that it leaves on the purchase."""
 
 POLICY = "resubmit_if_cheap"
 """Who decided, where it was the policy that a person had set."""
@@ -123,7 +130,11 @@ class Decisions:
                     "enough can be accepted. Nothing was changed."
                 )
                 raise ConfigurationError(message)
-            self._decide(connection, now, "accept", {"state": PurchaseState.SUCCEEDED, "error": None}, who=who)
+            # The error goes, and is what the next person wants to know of the file.
+            note = f"{ACCEPTED}{who}, though: {(now.error or {}).get('message', 'why it was refused is not known.')}"
+            notes = json.dumps([*now.notes, note], ensure_ascii=False)
+            values = {"state": PurchaseState.SUCCEEDED, "error": None, "notes": notes}
+            self._decide(connection, now, ACCEPT, values, who=who)
 
     def of(self, request_key: str) -> list[dict[str, Any]]:
         """Return what people decided of a purchase, in order."""

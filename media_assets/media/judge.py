@@ -44,6 +44,14 @@ _USUAL_LETTERS_PER_S = (8.0, 20.0)
 """Never refused, whatever the speed: a provider may pass over an odd one, and what is spoken as usual can be used."""
 _PAUSES_S = 3.0
 
+OF_THE_FILE = frozenset(
+    {
+        *("mean_luma", "luma_std", "black_ratio", "motion_mean", "frozen_s"),
+        *("rms_dbfs", "peak_dbfs", "audible_ratio"),
+    }
+)
+"""Of a verdict's numbers those that say something of the bytes, whatever they were judged for, and are not probed."""
+
 _FILM_RATE_HZ = 48_000
 _FILM_CHANNELS = 2
 

@@ -1,18 +1,19 @@
 """Looking at what was made, before anything is built on it: what it is, and whether it is good enough."""
 
+from dataclasses import replace
 from pathlib import Path
 
 from media_assets.artifact import MediaInfo, MediaKind
 from media_assets.errors import JudgeError, ProbeError, Rerun
 from media_assets.media.examine import Examined, examine
-from media_assets.media.judge import Verdict
+from media_assets.media.judge import OF_THE_FILE, Verdict
 from media_assets.media.probe import probe
 from media_assets.media.questions import Question
 from media_assets.media.sniff import EXTENSIONS, HEAD_BYTES, is_no_file, sniff
 
 
 def look(path: Path, question: Question, *, what: str, from_outside: bool) -> tuple[MediaInfo, JudgeError | None]:
-    """Return a file's facts, and why it is not good enough, if it is not. Blocks; costs no money.
+    """Return what a file is and measures, and why it is not good enough, if it is not. Blocks; costs no money.
 
     Args:
         path: The file.
@@ -25,9 +26,12 @@ def look(path: Path, question: Question, *, what: str, from_outside: bool) -> tu
     """
     if from_outside:
         examined = _examined(path, question)
-        return examined.info, _fault(examined.verdict, what)
-    info = probe(path)
-    return info, _fault(question.answer(path, info), what)
+        info, verdict = examined.info, examined.verdict
+    else:
+        info = probe(path)
+        verdict = question.answer(path, info)
+    measured = {name: value for name, value in verdict.numbers.items() if name in OF_THE_FILE}
+    return replace(info, measured=measured), _fault(verdict, what)
 
 
 def look_from_afar(path: Path, kind: MediaKind) -> MediaInfo | None:

@@ -1,0 +1,87 @@
+"""What asset checks say of each step: whether it is what was asked for, with numbers, and whether a stand-in made it.
+
+A file that the judge refuses is never reported as materialized (DESIGN §3.10), so these tell a verdict and decide
+nothing: they fail only with a warning, for what a person accepted and for stand-ins.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+import dagster as dg
+
+from media_assets.conformity import Conformity
+from media_assets.defs.definition_sources import unfinished_in_dagster
+from media_assets.defs.partitions import prompts_partitions
+from media_assets.film import StepResult
+from media_assets.prompt import Step
+
+CONFORMS = "conforms"
+NOT_DEGRADED = "not_degraded"
+
+_ABOUT = {
+    CONFORMS: (
+        "The file was judged good enough to build on. Numbers: what came, what was asked for, and their drift; black, "
+        "frozen and silent parts. Fails where a person accepted a file that the judge had refused."
+    ),
+    NOT_DEGRADED: "Made by a model that was meant to make it, and not by a stand-in.",
+}
+
+
+def _specs() -> list[dg.AssetCheckSpec]:
+    with unfinished_in_dagster():
+        return [
+            dg.AssetCheckSpec(name, asset=str(step), description=about, partitions_def=prompts_partitions)
+            for step in Step
+            for name, about in _ABOUT.items()
+        ]
+
+
+CHECK_SPECS = _specs()
+
+
+def evaluations(
+    key: str, result: StepResult, conformity: Conformity, *, every: bool = True
+) -> Iterator[dg.AssetCheckEvaluation]:
+    """Yield the checks of a step that was made or found.
+
+    Args:
+        key: The partition.
+        result: The step.
+        conformity: How it compares with its request.
+        every: False leaves out that it is not degraded: in a large run each event counts.
+    """
+    yield _conforms(key, result, conformity)
+    if every or result.degraded:
+        yield _not_degraded(key, result)
+
+
+def _conforms(key: str, result: StepResult, conformity: Conformity) -> dg.AssetCheckEvaluation:
+    numbers = {name: dg.MetadataValue.float(float(value)) for name, value in conformity.numbers.items()}
+    facts: dict[str, dg.MetadataValue[Any]] = {"model": dg.MetadataValue.text(result.model)}
+    told = None
+    if (who := conformity.accepted_by) is not None:
+        facts["accepted_by"] = dg.MetadataValue.text(who)
+        told = conformity.acceptance or f"accepted by {who}, though it was judged not good enough"
+    return _evaluation(key, result, CONFORMS, passed=who is None, metadata={**numbers, **facts}, told=told)
+
+
+def _not_degraded(key: str, result: StepResult) -> dg.AssetCheckEvaluation:
+    facts: dict[str, dg.MetadataValue[Any]] = {"model": dg.MetadataValue.text(result.model)}
+    if result.reason is not None:
+        facts["reason"] = dg.MetadataValue.text(result.reason)
+    told = f"{result.model} stands in: {result.reason}" if result.degraded else None
+    return _evaluation(key, result, NOT_DEGRADED, passed=not result.degraded, metadata=facts, told=told)
+
+
+def _evaluation(
+    key: str, result: StepResult, name: str, *, passed: bool, metadata: dict[str, Any], told: str | None
+) -> dg.AssetCheckEvaluation:
+    return dg.AssetCheckEvaluation(
+        asset_key=dg.AssetKey(str(result.step)),
+        check_name=name,
+        passed=passed,
+        severity=dg.AssetCheckSeverity.WARN,
+        metadata=metadata,
+        description=told,
+        partition=key,
+    )
