@@ -63,7 +63,11 @@ def _assets(owners: Sequence[str]) -> Sequence[Any]:
     def owned(spec: dg.AssetSpec) -> dg.AssetSpec:
         return spec.replace_attributes(owners=list(owners))
 
-    assets = [media.map_asset_specs(owned), owned(inbox_spec), daily_spend_report.map_asset_specs(owned)]
+    assets: list[dg.AssetsDefinition | dg.AssetSpec] = [
+        media.map_asset_specs(owned),
+        owned(inbox_spec),
+        daily_spend_report.map_asset_specs(owned),
+    ]
     with unfinished_in_dagster():
         return dg.with_source_code_references(assets)
 

@@ -7,84 +7,14 @@ start there, so what does not depend on it is here.
 import signal
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import dagster as dg
 import pytest
 
-from media_assets.definitions import build_defs
-from media_assets.defs.partitions import PARTITIONS_NAME
 from media_assets.ledger import open_ledger
-from media_assets.ledger.rows import PurchaseRow
-from media_assets_tests.defs.materializing import FOUR, pin, purchases_of, quick, run_config
+from media_assets_tests.defs.materializing import FOUR, Stage
 from media_assets_tests.simulated import FAST, open_market
-
-
-class Stage:
-    """The project's definitions on an instance of Dagster, and the home they work in."""
-
-    def __init__(self, instance: dg.DagsterInstance, home: Path) -> None:
-        self.home = home
-        self._instance = instance
-        self._job = build_defs().resolve_implicit_global_asset_job_def()
-
-    def add(self, key: str, **fields: Any) -> None:
-        """Pin a prompt and make it a partition."""
-        pin(self.home, quick(key, **fields))
-        self.add_partition(key)
-
-    def add_partition(self, key: str) -> None:
-        """Make a partition, whatever is behind it."""
-        self._instance.add_dynamic_partitions(PARTITIONS_NAME, [key])
-
-    def materialize(
-        self, assets: list[str], key: str, *, succeeds: bool = True, tags: dict[str, str] | None = None, **config: Any
-    ) -> str:
-        """Materialize one partition; return the run's id."""
-        run = self._job.execute_in_process(
-            instance=self._instance,
-            partition_key=key,
-            asset_selection=[dg.AssetKey(asset) for asset in assets],
-            run_config=run_config(config),
-            tags=tags,
-            raise_on_error=False,
-        )
-        assert run.success == succeeds
-        return run.run_id
-
-    def events(self, run: str) -> str:
-        """Return everything that a run has told."""
-        return " ".join(str(event) for event in self._instance.all_logs(run))
-
-    def failure_metadata(self, run: str) -> str:
-        """Return the metadata of a run's failed step, as ``name=value`` of each."""
-        (entry,) = self._instance.all_logs(run, of_type=dg.DagsterEventType.STEP_FAILURE)
-        failure = entry.get_dagster_event().step_failure_data.user_failure_data
-        assert failure is not None
-        return " ".join(f"{name}={value.value}" for name, value in failure.metadata.items())
-
-    def reported(self, run: str) -> dict[str, dict[str, Any]]:
-        """Return the metadata of what a run materialized, by asset."""
-        found = {}
-        for entry in self._instance.all_logs(run, of_type=dg.DagsterEventType.ASSET_MATERIALIZATION):
-            event = entry.get_dagster_event().step_materialization_data.materialization
-            found[event.asset_key.to_user_string()] = {name: one.value for name, one in event.metadata.items()}
-        return found
-
-    def purchases(self, key: str) -> dict[str, PurchaseRow]:
-        """Return the purchases of a prompt by step; fails if a step has several."""
-        return purchases_of(self.home, key)
-
-
-@pytest.fixture
-def stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Stage]:
-    home, storage = tmp_path / "state", tmp_path / "dagster"
-    storage.mkdir()
-    monkeypatch.setenv("MEDIA_ASSETS_HOME", str(home))
-    with dg.DagsterInstance.local_temp(str(storage)) as instance:
-        yield Stage(instance, home)
 
 
 def test_selecting_only_merged_makes_and_reports_what_is_missing(stage: Stage) -> None:
@@ -207,6 +137,10 @@ def test_an_unknown_outcome_says_what_is_at_stake_and_a_run_may_decide(
         stage.materialize(["image"], "held", unknown="resubmit_if_cheap")
 
         at_most = stage.purchases("held")["image"].estimate_micro_usd / 10**6
-        assert f"at_most_usd={at_most}" in stage.failure_metadata(held)
+        told, numbers = stage.failure(held)
+        assert numbers["at_most_usd"] == at_most
+        assert (numbers["paid_usd"], numbers["failed_usd"], numbers["rerun_usd"]) == (0, 0, 0)
+        assert "may have been billed" in told
+        assert "MEDIA_ASSETS_UNKNOWN_POLICY" in told
         assert "MEDIA_ASSETS_MAX_RUN_USD" in stage.events(capped)
         assert (market.posts(), len(market.accepted())) == (2, 2)
