@@ -25,6 +25,7 @@ from media_assets.errors import (
     StoppedError,
 )
 from media_assets.film import StepResult
+from media_assets.found import found_result, made_result
 from media_assets.ledger import Ledger
 from media_assets.ledger.prompts import FinishedStep
 from media_assets.ledger.rows import PurchaseState, has_failed_for_good
@@ -193,13 +194,7 @@ class Chain:
         return result
 
     def _found(self, step: Step) -> StepResult:
-        standing = self._at.standings[step]
-        row, finished, artifact = standing.row, standing.finished, standing.artifact
-        if row is None or finished is None or artifact is None:
-            message = f"the step {step} is not there"
-            raise OutputLostError(message)
-        purchased = Purchased.from_row(row, spent_micro_usd=0, cached=True)
-        return self._result(finished, row.request(), purchased, failed=Outlay.before(standing.failed_micro_usd))
+        return found_result(step, self._at.standings[step], self._at.store, started_s=time.monotonic() - self._began)
 
     async def _remake(self, standing: Standing, made: Mapping[Step, StepResult]) -> StepResult:
         """Bring back a finished step whose file is lost, under its own request; what was made from it stays valid."""
@@ -365,27 +360,8 @@ class Chain:
     def _result(
         self, done: FinishedStep, request: GenerationRequest, purchased: Purchased, *, failed: Outlay
     ) -> StepResult:
-        return StepResult(
-            step=done.step,
-            artifact=purchased.artifact,
-            path=self._at.store.path(purchased.artifact),
-            provider=request.provider,
-            model=request.model,
-            cost_usd=purchased.cost_usd + failed.cost_usd,
-            failed_usd=failed.cost_usd,
-            spent_usd=purchased.spent_usd + failed.spent_usd,
-            estimate_usd=purchased.estimate_usd,
-            duration_s=0.0,
-            started_s=time.monotonic() - self._began,
-            reported=purchased.reported,
-            price_from=purchased.price_from,
-            attempts=purchased.attempts,
-            cached=purchased.cached,
-            degraded=done.degraded,
-            reason=done.reason,
-            notes=(*done.notes, *purchased.notes),
-            request_key=request.key,
-            prediction_id=purchased.prediction_id,
+        return made_result(
+            done, request, purchased, self._at.store, failed=failed, started_s=time.monotonic() - self._began
         )
 
 

@@ -1,8 +1,11 @@
 """What Dagster loads, as literals: a renamed asset or resource breaks every user's own definitions."""
 
+from pathlib import Path
+
 import dagster as dg
 import pytest
 
+import media_assets
 from media_assets.definitions import build_defs, defs
 from media_assets.defs.failures import as_batch_failure, as_failure
 from media_assets.defs.resources import (
@@ -16,6 +19,9 @@ from media_assets.defs.resources import (
     StoreResource,
 )
 from media_assets.errors import BudgetExceededError, OutputLostError, ProviderUnavailableError
+from media_assets.prompt import Step
+
+PACKAGE = Path(media_assets.__file__).parent
 
 
 def test_assets_and_their_order_are_the_chain() -> None:
@@ -37,6 +43,34 @@ def test_assets_are_skippable_so_that_failed_partitions_are_not_marked() -> None
         "daily_spend_report",
         "inbox",
     }
+
+
+def test_every_asset_tells_what_it_is_and_leads_to_its_code() -> None:
+    """A person who meets an asset in the UI finds out what it is, and where it is made."""
+    graph = build_defs(owners=["team:films"]).resolve_asset_graph()
+
+    for key in graph.get_all_asset_keys():
+        node = graph.get(key)
+        assert node.description, key
+        assert node.group_name in {"film", "keeping"}
+        assert node.owners == ["team:films"]
+        assert any(name.startswith("dagster/kind/") for name in node.tags), key
+        references = node.metadata["dagster/code_references"].code_references
+        for one in references:
+            lines = Path(one.file_path).read_text(encoding="utf-8").splitlines()
+            assert lines[one.line_number - 1].lstrip().startswith(("def ", "@")), one
+            assert Path(one.file_path).is_relative_to(PACKAGE)
+        assert references, key
+
+
+def test_every_step_has_its_checks_and_none_can_stop_anything() -> None:
+    """They tell a verdict that has fallen already: a blocking one would leave its partition materialized anyway."""
+    graph = defs.resolve_asset_graph()
+
+    checks = {(key.asset_key.to_user_string(), key.name) for key in graph.asset_check_keys}
+
+    assert checks == {(str(step), name) for step in Step for name in ("conforms", "not_degraded")}
+    assert not any(graph.get(key).blocking for key in graph.asset_check_keys)
 
 
 def test_nothing_runs_by_itself_until_it_is_switched_on() -> None:

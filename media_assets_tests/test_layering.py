@@ -73,7 +73,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("purchase",),
     ("left_open", "outlays", "routes", "siblings", "standing", "steps"),
     ("film", "judging"),
-    ("drafting", "made"),
+    ("drafting", "found", "made"),
     ("plan",),
     ("reserving",),
     ("chain",),

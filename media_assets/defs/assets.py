@@ -10,7 +10,7 @@ import dagster as dg
 from media_assets.defs.checks import CHECK_SPECS
 from media_assets.defs.definition_sources import code_of
 from media_assets.defs.failures import as_failure
-from media_assets.defs.making import MakeConfig, Wanted, make, origin_of
+from media_assets.defs.making import MakeConfig, Wanted, check, make, origin_of
 from media_assets.defs.partitions import prompts_partitions
 from media_assets.defs.reporting import CODE_VERSION, Report
 from media_assets.defs.resources import (
@@ -48,7 +48,7 @@ SPECS = [
         description=about,
         kinds=kinds,
         group_name="film",
-        metadata=code_of({"what it asks for": draft}),
+        metadata=code_of(draft),
         # Without an output Dagster marks only the partitions whose materialization was logged.
         skippable=True,
         code_version=CODE_VERSION,
@@ -88,6 +88,11 @@ def media(  # noqa: PLR0917 - Dagster takes no keyword-only arguments
         with opened_studio(resources, max_run_usd=config.max_run_usd) as studio:
             wanted = Wanted(studio, config, origin=origin)
             wanted.find(keys, {keys[0]: digest} if digest is not None and len(keys) == 1 else {})
+            if not steps:
+                # Somebody asked for checks alone: those of what is there.
+                checked = {Step(one.asset_key.to_user_string()) for one in context.selected_asset_check_keys}
+                check(studio, wanted, sorted(checked, key=list(Step).index), report)
+                return
             outcome = make(studio, wanted, config, report)
     except MediaAssetsError as error:
         raise as_failure(error) from error

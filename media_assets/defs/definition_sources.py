@@ -3,7 +3,7 @@
 import contextlib
 import inspect
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,16 +22,14 @@ def unfinished_in_dagster() -> Iterator[None]:
         yield
 
 
-def code_of(functions: Mapping[str, Callable[..., Any]]) -> dict[str, Any]:
-    """Return the metadata that leads from an asset to functions on this machine, each under a label.
+def code_of(*functions: Callable[..., Any]) -> dict[str, Any]:
+    """Return the metadata that leads from an asset to functions on this machine.
 
     It belongs to the definition: no event holds it.
     """
     with unfinished_in_dagster():
         references = [
-            dg.LocalFileCodeReference(file_path=str(file), line_number=line, label=label)
-            for label, function in functions.items()
-            for file, line in [_place_of(function)]
+            dg.LocalFileCodeReference(file_path=str(file), line_number=line) for file, line in map(_place_of, functions)
         ]
         return {"dagster/code_references": dg.CodeReferencesMetadataValue(code_references=list(references))}
 

@@ -28,7 +28,7 @@ from media_assets.unmade import Unmade
 _SHOWN = 20
 
 _ADVICE = {
-    Rerun.NEVER: "A rerun changes nothing: change the prompt, a setting or the take first.",
+    Rerun.NEVER: "A rerun changes nothing until the prompt, a setting or the take is changed.",
     Rerun.RESUBMIT: "Nothing was billed: materialize again.",
     Rerun.RESUME: "Materialize again: it goes on where it stopped, and pays for nothing twice.",
     Rerun.ASK: "A person has to decide first: see `media-assets ledger unknown`.",
@@ -52,10 +52,12 @@ def as_failure(error: MediaAssetsError, unmade: Unmade | None = None) -> dg.Fail
     if (at_most_usd := _at_stake_usd(error)) is not None:
         metadata["at_most_usd"] = float(at_most_usd)
     lines = [f"{type(error).__name__}: {error.message}"]
+    advice = _ADVICE[error.rerun]
     if unmade is not None:
         lines += _money_lines(error, unmade)
+        advice = f"{advice} {_rerun_words(unmade.rerun_usd)}"
         metadata |= _money_numbers([unmade])
-    lines += [_ADVICE[error.rerun], *_settings(error)]
+    lines += [advice, *_settings(error)]
     return dg.Failure(description="\n".join(lines), metadata=metadata, allow_retries=False)
 
 
@@ -93,8 +95,7 @@ def as_batch_failure(
 
 def _at_stake_usd(error: MediaAssetsError) -> Decimal | None:
     """Return what may have been billed, and nobody can know."""
-    is_unknown = isinstance(error, PurchaseError) and error.billed is Billed.UNKNOWN
-    return error.at_most_usd if is_unknown and isinstance(error, PurchaseError) else None
+    return error.at_most_usd if isinstance(error, PurchaseError) and error.billed is Billed.UNKNOWN else None
 
 
 def _money_lines(error: MediaAssetsError, unmade: Unmade) -> list[str]:
@@ -107,24 +108,23 @@ def _money_lines(error: MediaAssetsError, unmade: Unmade) -> list[str]:
         lines.append(
             f"What failed cost {unmade.failed_usd:f} USD." if unmade.failed_usd else "What failed cost nothing."
         )
-    return [*lines, _rerun_line(unmade.rerun_usd)]
+    return lines
 
 
-def _rerun_line(rerun_usd: Decimal | None) -> str:
+def _rerun_words(rerun_usd: Decimal | None) -> str:
     if rerun_usd is None:
-        return "What a rerun costs cannot be told: the prompt cannot be planned as it is."
-    return f"A rerun costs at most {rerun_usd:f} USD more." if rerun_usd else "A rerun costs nothing more."
+        return "What is missing has no price: the prompt cannot be planned as it is."
+    return f"What is missing costs at most {rerun_usd:f} USD more." if rerun_usd else "Nothing more has to be paid for."
 
 
 def _sum_lines(moneys: Collection[Unmade]) -> list[str]:
     if not moneys:
         return []
-    paid_usd, failed_usd = (
-        sum((getattr(one, name) for one in moneys), Decimal(0)) for name in ("paid_usd", "failed_usd")
-    )
+    paid_usd = sum((one.paid_usd for one in moneys), Decimal(0))
+    failed_usd = sum((one.failed_usd for one in moneys), Decimal(0))
     return [
-        f"In those that failed, {paid_usd:f} USD are paid and kept; {failed_usd:f} USD went to what failed. "
-        + _rerun_line(_rerun_usd(moneys))
+        f"Of these, what cost {paid_usd:f} USD is kept, and {failed_usd:f} USD went to what failed. A rerun goes on "
+        f"where they stopped. {_rerun_words(_rerun_usd(moneys))}"
     ]
 
 

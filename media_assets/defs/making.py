@@ -4,9 +4,10 @@ The core decides what is made and bought; this hands it the prompts, waits, and 
 """
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 
 import dagster as dg
 from pydantic import Field
@@ -17,10 +18,12 @@ from media_assets.defs.metadata import summary_metadata
 from media_assets.defs.reporting import Report
 from media_assets.defs.run_blocking import ParentGoneError, parent_watch, run_blocking
 from media_assets.errors import MediaAssetsError, PlanError, Problem
+from media_assets.found import found_result
 from media_assets.left_open import left_open
 from media_assets.prompt import Prompt, Step
 from media_assets.prompt_file import validate_prompt
 from media_assets.routes import UnknownPolicy
+from media_assets.standing import Standings
 from media_assets.studio import MakeOptions, Studio
 from media_assets.unmade import Unmade, look_at_unmade
 
@@ -165,15 +168,6 @@ def make(studio: Studio, wanted: Wanted, config: MakeConfig, report: Report) -> 
             on_film=report.on_film,
         )
 
-    async def look_at_all() -> dict[str, Unmade]:
-        return {
-            prompt.key: await look_at_unmade(
-                studio, prompt, wanted=report.wanted, failed_usd=failed_usd, upgrade=options.upgrade
-            )
-            for prompt in wanted.prompts
-            if (failed_usd := summary.failed_usd.get(prompt.key)) is not None
-        }
-
     def tick() -> None:
         watch()
         report.tick()
@@ -194,11 +188,42 @@ def make(studio: Studio, wanted: Wanted, config: MakeConfig, report: Report) -> 
         report.crash("the code server that had started this run is gone")
         studio.ledger.close()
         os._exit(1)
-    unmade = run_blocking(look_at_all, on_interrupt=on_interrupt, grace_s=grace_s, poll_s=_POLL_S)
+    look = partial(_look_at_unmade, studio, wanted.prompts, summary, wanted=report.wanted, upgrade=options.upgrade)
+    unmade = run_blocking(look, on_interrupt=on_interrupt, grace_s=grace_s, poll_s=_POLL_S)
     summary.failed |= wanted.failed
     summary.superseded += wanted.superseded
     report.end(summary)
     return Outcome(summary=summary, unmade=unmade)
+
+
+async def _look_at_unmade(
+    studio: Studio, prompts: Iterable[Prompt], summary: Summary, *, wanted: frozenset[Step], upgrade: bool
+) -> dict[str, Unmade]:
+    found = {}
+    for prompt in prompts:
+        failed_usd = summary.failed_usd.get(prompt.key)
+        if failed_usd is not None:
+            found[prompt.key] = await look_at_unmade(
+                studio, prompt, wanted=wanted, failed_usd=failed_usd, upgrade=upgrade
+            )
+    return found
+
+
+def check(studio: Studio, wanted: Wanted, steps: Collection[Step], report: Report) -> None:
+    """Tell the checks of what is there of some steps. Free: nothing is made, whatever is not there.
+
+    Raises:
+        dg.Failure: A prompt is not known.
+    """
+    for prompt in wanted.prompts:
+        standings = Standings(studio.ledger, studio.store).of(prompt)
+        for step in steps:
+            if standings[step].artifact is None:
+                report.warn(f"{prompt.key}: there is no {step} to check yet; materialize it first.")
+            else:
+                report.check(studio, prompt.key, found_result(step, standings[step], studio.store))
+    for error in wanted.failed.values():
+        raise as_failure(error) from error
 
 
 def _step(name: str) -> Step:

@@ -30,7 +30,7 @@ inbox_spec = dg.AssetSpec(
     ),
     group_name="film",
     kinds={"yaml", "csv"},
-    metadata=code_of({"what is taken in": Inbox.look}),
+    metadata=code_of(Inbox.look),
 )
 
 

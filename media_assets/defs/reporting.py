@@ -131,7 +131,8 @@ class Report:
         else:
             self._log(key, result)
         # Of one that waits to be yielded too: then the ledger is closed, and now the run waits for other steps anyway.
-        self._check(key, result)
+        if self._studio is not None:
+            self.check(self._studio, key, result)
 
     def flush(self) -> None:
         """Log everything that had finished, when the run is interrupted."""
@@ -187,11 +188,14 @@ class Report:
         metadata = self._metadata(result, self._chains[key])
         self._context.log_event(as_materialization(key, result, metadata, CODE_VERSION))
 
-    def _check(self, key: str, result: StepResult) -> None:
-        if self._studio is None:
-            return
-        for evaluation in evaluations(key, result, conformity_of(self._studio, result), every=self._in_full):
+    def check(self, studio: Studio, key: str, result: StepResult) -> None:
+        """Log the checks of a step that is there."""
+        for evaluation in evaluations(key, result, conformity_of(studio, result), every=self._in_full):
             self._context.log_event(evaluation)  # type: ignore[arg-type]  # taken, though not in the annotation
+
+    def warn(self, what: str) -> None:
+        """Log something that people should know."""
+        self._context.log.warning(what)
 
     def _metadata(self, result: StepResult, chain: Mapping[Step, StepResult]) -> dict[str, dg.MetadataValue[Any]]:
         ordered = {step: chain[step] for step in Step if step in chain}

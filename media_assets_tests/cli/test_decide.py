@@ -142,7 +142,11 @@ def test_a_file_that_was_refused_can_be_accepted(market: Market, cli: Cli) -> No
 
     assert cli("ledger", "accept", key).code == 0
 
-    assert cli(*PICTURE, "--route", "image=replicate:sdxl", **environment).code == 0
+    taken = cli(*PICTURE, "--route", "image=replicate:sdxl", "--json", **environment)
+    assert taken.code == 0
+    note = taken.only()["steps"][0]["notes"][-1]
+    assert note.startswith("accepted by ")
+    assert "it is black" in note
     assert market.posts() == 1
 
 

@@ -52,6 +52,20 @@ def test_every_asset_is_checked_with_the_numbers_of_its_file(stage: Stage) -> No
     assert _numbers(again["merged", "conforms"]) == merged
 
 
+def test_checks_alone_look_at_what_is_there_and_make_nothing(stage: Stage) -> None:
+    """The UI has a button for that, and it must not spend."""
+    stage.add("plain")
+    stage.materialize(["image"], "plain")
+    made = stage.purchases("plain")
+
+    run = stage.check(["image", "video"], "plain")
+
+    assert [one.asset_key.to_user_string() for one in stage.checks(run)] == ["image", "image"]
+    assert "there is no video to check yet" in stage.events(run)
+    assert stage.reported(run) == {}
+    assert stage.purchases("plain") == made
+
+
 def test_a_stand_in_fails_its_check_for_its_own_partition_alone(stage: Stage) -> None:
     """In a run over several prompts too, where Dagster itself would forget the partition."""
     stage.add("plain")
@@ -100,7 +114,7 @@ def test_a_refused_file_tells_its_money_and_an_accepted_one_who_accepted_it(
     assert numbers["rerun_usd"] == bought["audio"].estimate_micro_usd / 10**6 > 0
     assert f"Paid and kept: image by replicate:sdxl, {paid_usd:f} USD." in told
     assert f"What failed cost {failed_usd:f} USD." in told
-    assert "A rerun costs at most" in told
+    assert f"What is missing costs at most {numbers['rerun_usd']:.4f} USD more." in told
     assert "media-assets ledger accept" in told
     assert paid_usd + failed_usd == bill_usd
     check = accepted["audio", "conforms"]
@@ -124,7 +138,7 @@ def test_what_a_cap_stops_says_what_a_rerun_costs_and_which_setting_decides(
         assert market.posts() == 0
 
     assert "MEDIA_ASSETS_MAX_COST_USD" in told
-    assert f"A rerun costs at most {numbers['rerun_usd']} USD more." in told
+    assert f"What is missing costs at most {numbers['rerun_usd']} USD more." in told
     assert (numbers["paid_usd"], numbers["failed_usd"]) == (0, 0)
     assert "2 of 2 prompts failed" in told_of_both
     assert "MEDIA_ASSETS_MAX_COST_USD" in told_of_both
