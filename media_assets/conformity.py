@@ -4,7 +4,7 @@ The judge has looked before the step was told as made (``media/judge.py``); this
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from media_assets.artifact import MediaInfo
 from media_assets.catalog import ModelSpec
@@ -18,6 +18,7 @@ from media_assets.media.length import film_length_s
 from media_assets.media.questions import AskAudio
 from media_assets.prompt import Fit, Step
 from media_assets.request import GenerationRequest
+from media_assets.standing import Standings
 from media_assets.studio import Studio
 
 
@@ -29,6 +30,8 @@ class Conformity:
     """The person who took a file that the judge had refused; None: it was good enough."""
     acceptance: str = ""
     """What the judge had found, as far as that is known."""
+    stand_ins: Mapping[Step, str] = field(default_factory=dict)
+    """Why each stand-in was taken that it was made by, or from."""
     numbers: Mapping[str, float]
     """Flat, each with its unit in its name; what nobody knows is left out."""
 
@@ -46,11 +49,12 @@ class _Asked:
 _NOTHING = _Asked()
 
 
-def conformity_of(studio: Studio, result: StepResult) -> Conformity:
+def conformity_of(studio: Studio, key: str, result: StepResult) -> Conformity:
     """Return how a step that was made, or found, compares with what was asked for. Blocking, and free.
 
     Args:
         studio: That made it.
+        key: Of the prompt.
         result: The step.
     """
     if result.artifact is None:
@@ -63,6 +67,7 @@ def conformity_of(studio: Studio, result: StepResult) -> Conformity:
     return Conformity(
         accepted_by=str(decided[-1]["who"]) if decided else None,
         acceptance=notes[-1] if decided and notes else "",
+        stand_ins=Standings(studio.ledger, studio.store).stand_ins(key, result.step, result.request_key),
         numbers={**_size_numbers(info, asked), **_length_numbers(result.step, info, asked), **info.measured},
     )
 

@@ -1,6 +1,6 @@
 """What is already there of a prompt: its finished steps, as far as they still follow from each other."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from media_assets.artifact import Artifact, ArtifactStore
@@ -71,19 +71,25 @@ class Standings:
         A step whose record is gone is left out.
         """
         known = self._ledger.prompts.finished(key)
-        by_request = {(found.step, found.request_key): found for found in known.values()}
         films = [found for found in known.values() if found.step is Step.MERGED]
-        chain: dict[Step, FinishedStep] = {}
-        waiting = films[-1:]
-        while waiting:
-            found = waiting.pop()
-            chain[found.step] = found
-            named = ((Step(role), request_key) for role, request_key in found.inputs.items())
-            waiting += [by_request[one] for one in named if one in by_request and one[0] not in chain]
+        chain = _chain_of(films[-1], known.values()) if films else {}
         rows = self._ledger.purchases.get_many(
             [key for found in chain.values() for key in (found.request_key, *found.gone_past)]
         )
         return {step: self._standing(chain[step], rows) for step in Step if step in chain}
+
+    def stand_ins(self, key: str, step: Step, request_key: str) -> dict[Step, str]:
+        """Return why each stand-in was taken that a finished step was made by, or from, whatever is pinned now.
+
+        Args:
+            key: Of the prompt.
+            step: Which step.
+            request_key: The purchase it was made by.
+        """
+        known = self._ledger.prompts.finished(key).values()
+        found = next((one for one in known if (one.step, one.request_key) == (step, request_key)), None)
+        chain = _chain_of(found, known) if found is not None else {}
+        return {one.step: f"{one.model}: {one.reason}" for one in chain.values() if one.degraded}
 
     def _standing(self, found: FinishedStep, rows: Mapping[str, PurchaseRow]) -> Standing:
         row = rows.get(found.request_key)
@@ -93,6 +99,19 @@ class Standings:
         there = good if good is not None and self._store.has(good) else None
         failed = sum(rows[key].cost_micro_usd or 0 for key in found.gone_past if key in rows)
         return Standing(finished=found, row=row, artifact=there, failed_micro_usd=failed)
+
+
+def _chain_of(last: FinishedStep, known: Iterable[FinishedStep]) -> dict[Step, FinishedStep]:
+    """Return a finished step, and what it was made from, as far as that is on record."""
+    by_request = {(found.step, found.request_key): found for found in known}
+    chain: dict[Step, FinishedStep] = {}
+    waiting = [last]
+    while waiting:
+        found = waiting.pop()
+        chain[found.step] = found
+        named = ((Step(role), request_key) for role, request_key in found.inputs.items())
+        waiting += [by_request[one] for one in named if one in by_request and one[0] not in chain]
+    return chain
 
 
 def _newest(prompt: Prompt, step: Step, known: Mapping[tuple[Step, str], FinishedStep]) -> FinishedStep | None:

@@ -23,7 +23,7 @@ _ABOUT = {
         "The file was judged good enough to build on. Numbers: what came, what was asked for, and their drift; black, "
         "frozen and silent parts. Fails where a person accepted a file that the judge had refused."
     ),
-    NOT_DEGRADED: "Made by a model that was meant to make it, and not by a stand-in.",
+    NOT_DEGRADED: "Made by a model that was meant to make it, and not by a stand-in; a film: every step of it.",
 }
 
 
@@ -51,8 +51,8 @@ def evaluations(
         every: False leaves out that it is not degraded: in a large run each event counts.
     """
     yield _conforms(key, result, conformity)
-    if every or result.degraded:
-        yield _not_degraded(key, result)
+    if every or conformity.stand_ins:
+        yield _not_degraded(key, result, conformity)
 
 
 def _conforms(key: str, result: StepResult, conformity: Conformity) -> dg.AssetCheckEvaluation:
@@ -65,12 +65,14 @@ def _conforms(key: str, result: StepResult, conformity: Conformity) -> dg.AssetC
     return _evaluation(key, result, CONFORMS, passed=who is None, metadata={**numbers, **facts}, told=told)
 
 
-def _not_degraded(key: str, result: StepResult) -> dg.AssetCheckEvaluation:
-    facts: dict[str, dg.MetadataValue[Any]] = {"model": dg.MetadataValue.text(result.model)}
-    if result.reason is not None:
-        facts["reason"] = dg.MetadataValue.text(result.reason)
-    told = f"{result.model} stands in: {result.reason}" if result.degraded else None
-    return _evaluation(key, result, NOT_DEGRADED, passed=not result.degraded, metadata=facts, told=told)
+def _not_degraded(key: str, result: StepResult, conformity: Conformity) -> dg.AssetCheckEvaluation:
+    stand_ins = {str(step): why for step, why in conformity.stand_ins.items()}
+    facts = {
+        "model": dg.MetadataValue.text(result.model),
+        **{name: dg.MetadataValue.text(why) for name, why in stand_ins.items()},
+    }
+    told = "\n".join(f"{step} is made by a stand-in, {why}" for step, why in stand_ins.items()) or None
+    return _evaluation(key, result, NOT_DEGRADED, passed=not stand_ins, metadata=facts, told=told)
 
 
 def _evaluation(

@@ -190,7 +190,7 @@ class Report:
 
     def check(self, studio: Studio, key: str, result: StepResult) -> None:
         """Log the checks of a step that is there."""
-        for evaluation in evaluations(key, result, conformity_of(studio, result), every=self._in_full):
+        for evaluation in evaluations(key, result, conformity_of(studio, key, result), every=self._in_full):
             self._context.log_event(evaluation)  # type: ignore[arg-type]  # taken, though not in the annotation
 
     def warn(self, what: str) -> None:

@@ -1,18 +1,19 @@
 """Asset checks: the judge's verdict with its numbers beside each materialization, for its partition alone."""
 
+import asyncio
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import dagster as dg
 import pytest
 
-from media_assets.conformity import Conformity
+from media_assets.conformity import conformity_of
 from media_assets.defs.checks import evaluations
-from media_assets.film import Film, StepResult
 from media_assets.ledger import open_ledger
 from media_assets.prompt import Step
 from media_assets_tests.defs.materializing import Stage
-from media_assets_tests.making import cheap_prompt, make
+from media_assets_tests.making import cheap_prompt, studio_on
 from media_assets_tests.simulated import FAST, open_market
 
 BOTH = ("conforms", "not_degraded")
@@ -29,16 +30,15 @@ def _numbers(check: dg.AssetCheckEvaluation) -> dict[str, Any]:
 
 
 def test_every_asset_is_checked_with_the_numbers_of_its_file(stage: Stage) -> None:
-    """Selecting only the film reports the others too, so it checks them too; found again, they are checked again."""
+    """Selecting only the film reports what it is made from too, so that is checked too."""
     stage.add("plain")
 
-    first, again = (_by_name(stage.checks(stage.materialize(["merged"], "plain"))) for _ in range(2))
+    checks = _by_name(stage.checks(stage.materialize(["merged"], "plain")))
 
-    assert set(first) == {(asset, name) for asset in ("image", "video", "merged") for name in BOTH}
-    assert set(again) == {("merged", name) for name in BOTH}
-    assert all(one.passed and one.partition == "plain" for one in (*first.values(), *again.values()))
+    assert set(checks) == {(asset, name) for asset in ("image", "video", "merged") for name in BOTH}
+    assert all(one.passed and one.partition == "plain" for one in checks.values())
     assert stage.recorded("merged", "conforms") == {"plain": "SUCCEEDED"}
-    image, video, merged = (_numbers(first[asset, "conforms"]) for asset in ("image", "video", "merged"))
+    image, video, merged = (_numbers(checks[asset, "conforms"]) for asset in ("image", "video", "merged"))
     assert (image["width_px"], image["requested_width_px"], image["height_drift_px"]) == (512, 512, 0)
     assert (image["black_ratio"], video["black_ratio"]) == (0, 0)
     assert image["mean_luma"] > 0
@@ -49,21 +49,13 @@ def test_every_asset_is_checked_with_the_numbers_of_its_file(stage: Stage) -> No
     assert merged["requested_duration_s"] == video["media_duration_s"]
     assert abs(merged["duration_drift_s"]) <= 0.1
     assert abs(merged["stream_drift_s"]) <= 0.1
-    assert _numbers(again["merged", "conforms"]) == merged
 
-
-def test_checks_alone_look_at_what_is_there_and_make_nothing(stage: Stage) -> None:
-    """The UI has a button for that, and it must not spend."""
-    stage.add("plain")
-    stage.materialize(["image"], "plain")
     made = stage.purchases("plain")
-
-    run = stage.check(["image", "video"], "plain")
-
-    assert [one.asset_key.to_user_string() for one in stage.checks(run)] == ["image", "image"]
-    assert "there is no video to check yet" in stage.events(run)
-    assert stage.reported(run) == {}
-    assert stage.purchases("plain") == made
+    alone = stage.check(["audio", "merged"], "plain")
+    assert _by_name(stage.checks(alone)) == {("merged", name): checks["merged", name] for name in BOTH}
+    assert "there is no audio to check yet" in stage.events(alone)
+    assert stage.reported(alone) == {}
+    assert stage.purchases("plain") == made, "the UI has a button for checks alone, which must not spend"
 
 
 def test_a_stand_in_fails_its_check_for_its_own_partition_alone(stage: Stage) -> None:
@@ -75,12 +67,9 @@ def test_a_stand_in_fails_its_check_for_its_own_partition_alone(stage: Stage) ->
 
     assert len(checks) == 4
     (failed,) = (one for one in checks if not one.passed)
-    assert (failed.partition, failed.check_name, failed.severity) == (
-        "mute",
-        "not_degraded",
-        dg.AssetCheckSeverity.WARN,
-    )
-    assert "the script is not spoken" in str(failed.description)
+    assert (failed.partition, failed.check_name) == ("mute", "not_degraded")
+    assert failed.severity is dg.AssetCheckSeverity.WARN
+    assert "local:silence: the script is not spoken" in str(failed.description)
     assert stage.recorded("audio", "not_degraded") == {"plain": "SUCCEEDED", "mute": "FAILED"}
     assert stage.recorded("audio", "conforms") == {"plain": "SUCCEEDED", "mute": "SUCCEEDED"}
     silent = next(_numbers(one) for one in checks if (one.partition, one.check_name) == ("plain", "conforms"))
@@ -146,21 +135,15 @@ def test_what_a_cap_stops_says_what_a_rerun_costs_and_which_setting_decides(
     assert sums["deferred_count"] == 2
 
 
-@pytest.fixture(scope="module")
-def film(tmp_path_factory: pytest.TempPathFactory) -> Film:
-    return make(tmp_path_factory.mktemp("home"), cheap_prompt())
-
-
-def _told(result: StepResult, *, every: bool) -> list[str]:
-    conformity = Conformity(accepted_by=None, numbers={})
-    return [one.check_name for one in evaluations("cheap", result, conformity, every=every)]
-
-
-def test_a_large_run_leaves_out_only_that_nothing_stands_in(film: Film) -> None:
+def test_a_large_run_leaves_out_only_that_nothing_stands_in(tmp_path: Path) -> None:
     """Each event takes Dagster as long as a small film; a stand-in is told however many there are."""
-    image, audio = film.steps[Step.IMAGE], film.steps[Step.AUDIO]
+    with studio_on(tmp_path) as studio:
+        steps = asyncio.run(studio.make(cheap_prompt())).steps
+        found = {step: conformity_of(studio, "cheap", result) for step, result in steps.items()}
 
-    assert audio.degraded
-    assert _told(image, every=True) == ["conforms", "not_degraded"]
-    assert _told(image, every=False) == ["conforms"]
-    assert _told(audio, every=False) == ["conforms", "not_degraded"]
+    def told(step: Step, *, every: bool) -> list[str]:
+        return [one.check_name for one in evaluations("cheap", steps[step], found[step], every=every)]
+
+    assert told(Step.IMAGE, every=True) == ["conforms", "not_degraded"]
+    assert told(Step.IMAGE, every=False) == ["conforms"]
+    assert told(Step.MERGED, every=False) == ["conforms", "not_degraded"], "its voice is silent"
