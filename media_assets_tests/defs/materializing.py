@@ -47,6 +47,13 @@ def run_config(config: dict[str, Any]) -> dict[str, Any]:
     return {"ops": {"media": {"config": config}}} if config else {}
 
 
+def newest_checks(instance: dg.DagsterInstance, asset: str, check: str) -> dict[str | None, str]:
+    """Return the newest status of a check by partition, as Dagster has it."""
+    key = dg.AssetCheckKey(dg.AssetKey(asset), check)
+    newest_first = instance.event_log_storage.get_asset_check_execution_history(key, limit=100)
+    return {one.partition: one.status.value for one in reversed(newest_first)}
+
+
 class Stage:
     """The project's definitions on an instance of Dagster, and the home they work in."""
 
@@ -120,10 +127,8 @@ class Stage:
         return [entry.get_dagster_event().asset_check_evaluation_data for entry in entries]
 
     def recorded(self, asset: str, check: str) -> dict[str | None, str]:
-        """Return the newest status of a check by partition, as the UI reads it."""
-        key = dg.AssetCheckKey(dg.AssetKey(asset), check)
-        newest_first = self._instance.event_log_storage.get_asset_check_execution_history(key, limit=100)
-        return {one.partition: one.status.value for one in reversed(newest_first)}
+        """Return the newest status of a check by partition."""
+        return newest_checks(self._instance, asset, check)
 
     def reported(self, run: str) -> dict[str, dict[str, Any]]:
         """Return the metadata of what a run materialized, by asset."""

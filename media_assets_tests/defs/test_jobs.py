@@ -13,7 +13,7 @@ from media_assets.defs.partitions import PARTITIONS_NAME
 from media_assets.ledger import open_ledger
 from media_assets.ledger.prompts import Arrival
 from media_assets.prompt import Prompt
-from media_assets_tests.defs.materializing import FOUR, pin, purchases_of, quick
+from media_assets_tests.defs.materializing import FOUR, newest_checks, pin, purchases_of, quick
 
 _TINY = {"routes": {"audio": ["local:silence"]}}
 
@@ -40,6 +40,10 @@ class Jobs:
             event = entry.get_dagster_event().step_materialization_data.materialization
             found.setdefault(str(event.partition), set()).add(event.asset_key.to_user_string())
         return found
+
+    def checked(self, asset: str, check: str) -> dict[str | None, str]:
+        """Return the newest status of a check by partition."""
+        return newest_checks(self.instance, asset, check)
 
     def summary(self, run: dg.ExecuteInProcessResult) -> dict[str, Any]:
         """Return the metadata of the batch, whether it went well or not."""
@@ -80,6 +84,8 @@ def test_a_batch_makes_what_is_still_to_be_made_and_says_what_came_of_it(jobs: J
 
     assert not run.success
     assert jobs.materialized(run) == {"a": set(FOUR), "b": set(FOUR)}
+    assert jobs.checked("merged", "conforms") == {"a": "SUCCEEDED", "b": "SUCCEEDED"}
+    assert jobs.checked("merged", "not_degraded") == {"a": "SUCCEEDED", "b": "SUCCEEDED"}
     summary = jobs.summary(run)
     assert {name: summary[f"{name}_count"] for name in ("done", "cached", "failed")} == {
         "done": 2,
