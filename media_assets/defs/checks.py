@@ -61,7 +61,7 @@ def _conforms(key: str, result: StepResult, conformity: Conformity) -> dg.AssetC
     told = None
     if (who := conformity.accepted_by) is not None:
         facts["accepted_by"] = dg.MetadataValue.text(who)
-        told = conformity.acceptance or f"accepted by {who}, though it was judged not good enough"
+        told = f"{who}: {conformity.acceptance or 'accepted, though it was judged not good enough'}"
     return _evaluation(key, result, CONFORMS, passed=who is None, metadata={**numbers, **facts}, told=told)
 
 

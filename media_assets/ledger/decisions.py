@@ -26,8 +26,8 @@ from media_assets.prediction import Prediction
 ACCEPT = "accept"
 """The decision that a file is fine."""
 
-ACCEPTED = "accepted by "
-"""How the note begins that it leaves on the purchase."""
+ACCEPTED = "accepted by a person, though "
+"""How the note begins that it leaves on the purchase. Who that was is not in it: a gallery shows notes to everybody."""
 
 POLICY = "resubmit_if_cheap"
 """Who decided, where it was the policy that a person had set."""
@@ -131,7 +131,7 @@ class Decisions:
                 )
                 raise ConfigurationError(message)
             # The error goes, and is what the next person wants to know of the file.
-            note = f"{ACCEPTED}{who}, though: {(now.error or {}).get('message', 'why it was refused is not known.')}"
+            note = f"{ACCEPTED}{(now.error or {}).get('message', 'it was judged not good enough.')}"
             notes = json.dumps([*now.notes, note], ensure_ascii=False)
             values = {"state": PurchaseState.SUCCEEDED, "error": None, "notes": notes}
             self._decide(connection, now, ACCEPT, values, who=who)

@@ -1,5 +1,6 @@
 """A person's word on what no program may decide: listed, decided, recorded, and what the next run makes of it."""
 
+import getpass
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -145,8 +146,9 @@ def test_a_file_that_was_refused_can_be_accepted(market: Market, cli: Cli) -> No
     taken = cli(*PICTURE, "--route", "image=replicate:sdxl", "--json", **environment)
     assert taken.code == 0
     note = taken.only()["steps"][0]["notes"][-1]
-    assert note.startswith("accepted by ")
+    assert note.startswith("accepted by a person, though ")
     assert "it is black" in note
+    assert getpass.getuser() not in note, "a gallery shows notes to everybody"
     assert market.posts() == 1
 
 

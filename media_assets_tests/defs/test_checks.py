@@ -109,7 +109,7 @@ def test_a_refused_file_tells_its_money_and_an_accepted_one_who_accepted_it(
     check = accepted["audio", "conforms"]
     assert (check.passed, check.severity) == (False, dg.AssetCheckSeverity.WARN)
     assert (_numbers(check)["accepted_by"], _numbers(check)["audible_ratio"]) == ("ada", 0)
-    assert "accepted by ada, though: the voice is not good enough: it is silent" in str(check.description)
+    assert "ada: accepted by a person, though the voice is not good enough: it is silent" in str(check.description)
     assert accepted["audio", "not_degraded"].passed
 
 
