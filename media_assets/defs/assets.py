@@ -11,7 +11,7 @@ from media_assets.defs.checks import CHECK_SPECS
 from media_assets.defs.definition_sources import code_of
 from media_assets.defs.failures import as_failure
 from media_assets.defs.making import MakeConfig, Wanted, check, make, origin_of
-from media_assets.defs.partitions import prompts_partitions
+from media_assets.defs.partitions import PARTITIONS_NAME, prompts_partitions
 from media_assets.defs.reporting import CODE_VERSION, Report
 from media_assets.defs.resources import (
     ElevenLabsResource,
@@ -24,7 +24,7 @@ from media_assets.defs.resources import (
     StoreResource,
     opened_studio,
 )
-from media_assets.errors import MediaAssetsError
+from media_assets.errors import ConfigurationError, MediaAssetsError
 from media_assets.prompt import Step
 from media_assets.standing import MADE_FROM
 from media_assets.steps import Draft, draft_audio, draft_image, draft_merged, draft_video
@@ -77,11 +77,12 @@ def media(  # noqa: PLR0917 - Dagster takes no keyword-only arguments
     elevenlabs: ElevenLabsResource,
 ) -> Iterator[dg.MaterializeResult[None]]:
     """Make the selected assets of the run's prompts, and what they need."""
-    keys, origin = list(context.partition_keys), origin_of(context.run)
+    origin = origin_of(context.run)
     resources = Resources(
         store=store, ledger=ledger, local=local, replicate=replicate, fal=fal, openai=openai, elevenlabs=elevenlabs
     )
     steps = [Step(key.to_user_string()) for key in context.selected_asset_keys]
+    keys = _keys_of(context, wants_assets=bool(steps))
     report = Report(context, origin=origin, keys=keys, wanted=steps, yields=True)
     digest = context.run.tags.get(DIGEST_TAG)
     try:
@@ -100,3 +101,12 @@ def media(  # noqa: PLR0917 - Dagster takes no keyword-only arguments
     if len(keys) == 1:
         outcome.require_one()
     outcome.require_all(outcome.summary.failed | outcome.summary.deferred, len(keys))
+
+
+def _keys_of(context: dg.AssetExecutionContext, *, wants_assets: bool) -> list[str]:
+    """Return the prompts that a run is of. The UI's button for checks alone asks for no partition: then it is all."""
+    if context.has_partition_key or context.has_partition_key_range:
+        return list(context.partition_keys)
+    if wants_assets:
+        raise as_failure(ConfigurationError("no partition was chosen; nothing was sent. Choose the prompts to make."))
+    return list(context.instance.get_dynamic_partitions(PARTITIONS_NAME))

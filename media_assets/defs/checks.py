@@ -9,6 +9,9 @@ from typing import Any
 
 import dagster as dg
 
+# Not public (1.13.27), and there is no other way to say in a logged evaluation which materialization it is of.
+from dagster._core.definitions.asset_checks.asset_check_evaluation import AssetCheckEvaluationTargetMaterializationData
+
 from media_assets.conformity import Conformity
 from media_assets.defs.definition_sources import unfinished_in_dagster
 from media_assets.defs.partitions import prompts_partitions
@@ -38,9 +41,26 @@ def _specs() -> list[dg.AssetCheckSpec]:
 
 CHECK_SPECS = _specs()
 
+Target = AssetCheckEvaluationTargetMaterializationData | None
+
+
+def newest_materialization(instance: dg.DagsterInstance, key: str, step: Step) -> Target:
+    """Return what Dagster calls the newest materialization of a step, for its checks; None where there is none."""
+    which = dg.AssetRecordsFilter(asset_key=dg.AssetKey(str(step)), asset_partitions=[key])
+    for record in instance.fetch_materializations(which, limit=1).records:
+        return AssetCheckEvaluationTargetMaterializationData(
+            storage_id=record.storage_id, run_id=record.run_id, timestamp=record.timestamp
+        )
+    return None
+
 
 def evaluations(
-    key: str, result: StepResult, conformity: Conformity, *, every: bool = True
+    key: str,
+    result: StepResult,
+    conformity: Conformity,
+    *,
+    target: Target,
+    every: bool = True,
 ) -> Iterator[dg.AssetCheckEvaluation]:
     """Yield the checks of a step that was made or found.
 
@@ -48,35 +68,38 @@ def evaluations(
         key: The partition.
         result: The step.
         conformity: How it compares with its request.
+        target: The materialization that is checked; without it Dagster shows the partition as not checked.
         every: False leaves out that it is not degraded: in a large run each event counts.
     """
-    yield _conforms(key, result, conformity)
+    yield _conforms(key, result, conformity, target)
     if every or conformity.stand_ins:
-        yield _not_degraded(key, result, conformity)
+        yield _not_degraded(key, result, conformity, target)
 
 
-def _conforms(key: str, result: StepResult, conformity: Conformity) -> dg.AssetCheckEvaluation:
+def _conforms(key: str, result: StepResult, conformity: Conformity, target: Target) -> dg.AssetCheckEvaluation:
     numbers = {name: dg.MetadataValue.float(float(value)) for name, value in conformity.numbers.items()}
     facts: dict[str, dg.MetadataValue[Any]] = {"model": dg.MetadataValue.text(result.model)}
     told = None
     if (who := conformity.accepted_by) is not None:
         facts["accepted_by"] = dg.MetadataValue.text(who)
         told = f"{who}: {conformity.acceptance or 'accepted, though it was judged not good enough'}"
-    return _evaluation(key, result, CONFORMS, passed=who is None, metadata={**numbers, **facts}, told=told)
+    return _evaluation(
+        key, result, CONFORMS, passed=who is None, metadata={**numbers, **facts}, told=told, target=target
+    )
 
 
-def _not_degraded(key: str, result: StepResult, conformity: Conformity) -> dg.AssetCheckEvaluation:
+def _not_degraded(key: str, result: StepResult, conformity: Conformity, target: Target) -> dg.AssetCheckEvaluation:
     stand_ins = {str(step): why for step, why in conformity.stand_ins.items()}
     facts = {
         "model": dg.MetadataValue.text(result.model),
         **{name: dg.MetadataValue.text(why) for name, why in stand_ins.items()},
     }
     told = "\n".join(f"{step} is made by a stand-in, {why}" for step, why in stand_ins.items()) or None
-    return _evaluation(key, result, NOT_DEGRADED, passed=not stand_ins, metadata=facts, told=told)
+    return _evaluation(key, result, NOT_DEGRADED, passed=not stand_ins, metadata=facts, told=told, target=target)
 
 
 def _evaluation(
-    key: str, result: StepResult, name: str, *, passed: bool, metadata: dict[str, Any], told: str | None
+    key: str, result: StepResult, name: str, *, passed: bool, metadata: dict[str, Any], told: str | None, target: Target
 ) -> dg.AssetCheckEvaluation:
     return dg.AssetCheckEvaluation(
         asset_key=dg.AssetKey(str(result.step)),
@@ -86,4 +109,5 @@ def _evaluation(
         metadata=metadata,
         description=told,
         partition=key,
+        target_materialization_data=target,
     )

@@ -13,6 +13,7 @@ import dagster as dg
 from pydantic import Field
 
 from media_assets.batch import Quote, Summary, make_batch, quoted
+from media_assets.conformity import conformity_of
 from media_assets.defs.failures import as_batch_failure, as_failure
 from media_assets.defs.metadata import summary_metadata
 from media_assets.defs.reporting import Report
@@ -210,20 +211,17 @@ async def _look_at_unmade(
 
 
 def check(studio: Studio, wanted: Wanted, steps: Collection[Step], report: Report) -> None:
-    """Tell the checks of what is there of some steps. Free: nothing is made, whatever is not there.
-
-    Raises:
-        dg.Failure: A prompt is not known.
-    """
+    """Tell the checks of what is there of some steps. Free: nothing is made, whatever is not there."""
     for prompt in wanted.prompts:
         standings = Standings(studio.ledger, studio.store).of(prompt)
         for step in steps:
             if standings[step].artifact is None:
                 report.warn(f"{prompt.key}: there is no {step} to check yet; materialize it first.")
             else:
-                report.check(studio, prompt.key, found_result(step, standings[step], studio.store))
+                result = found_result(step, standings[step], studio.store)
+                report.check(prompt.key, result, conformity_of(studio, prompt.key, result))
     for error in wanted.failed.values():
-        raise as_failure(error) from error
+        report.warn(error.message)
 
 
 def _step(name: str) -> Step:

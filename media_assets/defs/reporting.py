@@ -8,8 +8,8 @@ from typing import Any
 import dagster as dg
 
 from media_assets.batch import Quote, Summary
-from media_assets.conformity import conformity_of
-from media_assets.defs.checks import evaluations
+from media_assets.conformity import Conformity, conformity_of
+from media_assets.defs.checks import evaluations, newest_materialization
 from media_assets.defs.metadata import as_materialization, step_metadata
 from media_assets.film import Film, StepResult
 from media_assets.left_open import LeftOpen
@@ -68,6 +68,8 @@ class Report:
         self._todo: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
         self._chains: dict[str, dict[Step, StepResult]] = {}
         self._waiting: dict[Step, StepResult] = {}
+        self._conformities: dict[tuple[str, Step], Conformity] = {}
+        """Of what is still to be reported."""
         self._problem: Exception | None = None
         """The first thing that could not be reported."""
 
@@ -126,13 +128,13 @@ class Report:
         self._chains.setdefault(key, {})[result.step] = result
         if result.step not in self.wanted and result.cached:
             return
+        if self._studio is not None:
+            # Of one that waits to be yielded too: by then the ledger is closed.
+            self._conformities[key, result.step] = conformity_of(self._studio, key, result)
         if self._single and result.step in self.wanted:
             self._waiting[result.step] = result
         else:
             self._log(key, result)
-        # Of one that waits to be yielded too: then the ledger is closed, and now the run waits for other steps anyway.
-        if self._studio is not None:
-            self.check(self._studio, key, result)
 
     def flush(self) -> None:
         """Log everything that had finished, when the run is interrupted."""
@@ -170,10 +172,13 @@ class Report:
             raise self._problem
 
     def results(self) -> Iterator[dg.MaterializeResult[None]]:
-        """Yield one prompt's results, in the order of the chain."""
-        for step in Step:
-            if step in self._waiting:
-                yield self._as_result(self._waiting[step])
+        """Yield one prompt's results, in the order of the chain; then log their checks."""
+        waiting = [self._waiting[step] for step in Step if step in self._waiting]
+        for result in waiting:
+            yield self._as_result(result)
+        for key in self._chains:
+            for result in waiting:
+                self._check_noted(key, result)
 
     def _as_result(self, result: StepResult) -> dg.MaterializeResult[None]:
         (chain,) = self._chains.values()
@@ -187,11 +192,18 @@ class Report:
     def _log(self, key: str, result: StepResult) -> None:
         metadata = self._metadata(result, self._chains[key])
         self._context.log_event(as_materialization(key, result, metadata, CODE_VERSION))
+        self._check_noted(key, result)
 
-    def check(self, studio: Studio, key: str, result: StepResult) -> None:
-        """Log the checks of a step that is there."""
-        for evaluation in evaluations(key, result, conformity_of(studio, key, result), every=self._in_full):
+    def check(self, key: str, result: StepResult, conformity: Conformity) -> None:
+        """Log the checks of a step that is there, once its materialization is in the event log."""
+        target = newest_materialization(self._context.instance, key, result.step)
+        for evaluation in evaluations(key, result, conformity, target=target, every=self._in_full):
             self._context.log_event(evaluation)  # type: ignore[arg-type]  # taken, though not in the annotation
+
+    def _check_noted(self, key: str, result: StepResult) -> None:
+        conformity = self._conformities.pop((key, result.step), None)
+        if conformity is not None:
+            self.check(key, result, conformity)
 
     def warn(self, what: str) -> None:
         """Log something that people should know."""

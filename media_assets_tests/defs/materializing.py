@@ -47,11 +47,12 @@ def run_config(config: dict[str, Any]) -> dict[str, Any]:
     return {"ops": {"media": {"config": config}}} if config else {}
 
 
-def newest_checks(instance: dg.DagsterInstance, asset: str, check: str) -> dict[str | None, str]:
-    """Return the newest status of a check by partition, as Dagster has it."""
+def newest_checks(instance: dg.DagsterInstance, asset: str, check: str) -> dict[str, str]:
+    """Return the newest status of a check by partition, as the UI has it: for the newest materialization alone."""
     key = dg.AssetCheckKey(dg.AssetKey(asset), check)
-    newest_first = instance.event_log_storage.get_asset_check_execution_history(key, limit=100)
-    return {one.partition: one.status.value for one in reversed(newest_first)}
+    infos = instance.event_log_storage.get_asset_check_partition_info([key])
+    found = {one.partition_key: one.latest_execution_status.value if one.is_current else "OUTDATED" for one in infos}
+    return {key: status for key, status in found.items() if key is not None}
 
 
 class Stage:
@@ -82,11 +83,11 @@ class Stage:
         tags = {"dagster/asset_partition_range_start": first, "dagster/asset_partition_range_end": last}
         return self._run(assets, succeeds=succeeds, tags=tags)
 
-    def check(self, assets: list[str], key: str) -> str:
-        """Ask for the checks of one partition alone; return the run's id."""
+    def check(self, assets: list[str]) -> str:
+        """Ask for checks alone, as the UI's button does, which names no partition; return the run's id."""
         specs = [spec for spec in CHECK_SPECS if spec.asset_key.to_user_string() in assets]
         job = self._job.get_subset(asset_selection=set(), asset_check_selection={spec.key for spec in specs})
-        run = job.execute_in_process(instance=self._instance, partition_key=key, raise_on_error=False)
+        run = job.execute_in_process(instance=self._instance, raise_on_error=False)
         assert run.success
         return run.run_id
 
@@ -126,7 +127,7 @@ class Stage:
         entries = self._instance.all_logs(run, of_type=dg.DagsterEventType.ASSET_CHECK_EVALUATION)
         return [entry.get_dagster_event().asset_check_evaluation_data for entry in entries]
 
-    def recorded(self, asset: str, check: str) -> dict[str | None, str]:
+    def recorded(self, asset: str, check: str) -> dict[str, str]:
         """Return the newest status of a check by partition."""
         return newest_checks(self._instance, asset, check)
 

@@ -51,11 +51,20 @@ def test_every_asset_is_checked_with_the_numbers_of_its_file(stage: Stage) -> No
     assert abs(merged["stream_drift_s"]) <= 0.1
 
     made = stage.purchases("plain")
-    alone = stage.check(["audio", "merged"], "plain")
-    assert _by_name(stage.checks(alone)) == {("merged", name): checks["merged", name] for name in BOTH}
-    assert "there is no audio to check yet" in stage.events(alone)
+    stage.add("later")
+    alone = stage.check(["audio", "merged"])
+    again = _by_name(stage.checks(alone))
+    assert {name: _numbers(again["merged", name]) for name in BOTH} == {
+        name: _numbers(checks["merged", name]) for name in BOTH
+    }
+    assert stage.recorded("merged", "conforms") == {"plain": "SUCCEEDED"}
+    assert set(again) == {("merged", name) for name in BOTH}
+    assert "plain: there is no audio to check yet" in stage.events(alone)
+    assert "later: there is no merged to check yet" in stage.events(alone)
     assert stage.reported(alone) == {}
-    assert stage.purchases("plain") == made, "the UI has a button for checks alone, which must not spend"
+    assert (stage.purchases("plain"), stage.purchases("later")) == (made, {}), (
+        "the UI has a button for checks alone, which must not spend"
+    )
 
 
 def test_a_stand_in_fails_its_check_for_its_own_partition_alone(stage: Stage) -> None:
@@ -142,7 +151,7 @@ def test_a_large_run_leaves_out_only_that_nothing_stands_in(tmp_path: Path) -> N
         found = {step: conformity_of(studio, "cheap", result) for step, result in steps.items()}
 
     def told(step: Step, *, every: bool) -> list[str]:
-        return [one.check_name for one in evaluations("cheap", steps[step], found[step], every=every)]
+        return [one.check_name for one in evaluations("cheap", steps[step], found[step], target=None, every=every)]
 
     assert told(Step.IMAGE, every=True) == ["conforms", "not_degraded"]
     assert told(Step.IMAGE, every=False) == ["conforms"]

@@ -41,7 +41,7 @@ class Jobs:
             found.setdefault(str(event.partition), set()).add(event.asset_key.to_user_string())
         return found
 
-    def checked(self, asset: str, check: str) -> dict[str | None, str]:
+    def checked(self, asset: str, check: str) -> dict[str, str]:
         """Return the newest status of a check by partition."""
         return newest_checks(self.instance, asset, check)
 
