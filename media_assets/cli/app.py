@@ -276,6 +276,14 @@ def ui(context: typer.Context) -> None:
     raise typer.Exit(run_ui(context.args))
 
 
+@app.command("dagster-sync")
+def dagster_sync(*, json: Json = False) -> None:
+    """Report to Dagster what the ledger has, after its event log was wiped or moved. Nothing is made or bought."""
+    from media_assets.cli.ui import run_dagster_sync  # noqa: PLC0415
+
+    raise typer.Exit(run_dagster_sync(json=json))
+
+
 @app.command()
 def simulator(
     *,

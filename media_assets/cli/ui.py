@@ -33,13 +33,9 @@ def run_ui(arguments: list[str]) -> int:
     Returns:
         The exit code.
     """
-    settings = load_settings()
-    home = find_home(settings, Path.cwd())
-    root = home.parent if home.name == STATE_FOLDER and (home.parent / "workspace.yaml").is_file() else home
-    root.mkdir(parents=True, exist_ok=True)
+    root, home, environment = _place()
     _require_free_port(arguments)
     _pin_folder((find_project(Path.cwd()) or root) / "prompts", home)
-    environment = {**os.environ, "MEDIA_ASSETS_HOME": str(home), "DAGSTER_HOME": str(_dagster_home(root))}
     target = ["-w", "workspace.yaml"] if (root / "workspace.yaml").is_file() else ["-m", "media_assets.definitions"]
     subprocess.run([sys.executable, "-m", "media_assets.defs.known_prompts"], cwd=root, env=environment, check=True)
     commands = [
@@ -47,6 +43,22 @@ def run_ui(arguments: list[str]) -> int:
         [_program("dagster-daemon"), "run", *target],
     ]
     return _run_together(commands, root, environment)
+
+
+def run_dagster_sync(*, json: bool) -> int:
+    """Report to Dagster what the ledger has and its event log lacks; return the exit code. Nothing is bought."""
+    root, _, environment = _place()
+    command = [sys.executable, "-m", "media_assets.defs.sync", *(["--json"] if json else [])]
+    # Dagster's own code would be read as ours.
+    return 1 if subprocess.run(command, cwd=root, env=environment, check=False).returncode else 0  # noqa: S603
+
+
+def _place() -> tuple[Path, Path, dict[str, str]]:
+    """Return where Dagster runs, the home, and the environment in which both are named."""
+    home = find_home(load_settings(), Path.cwd())
+    root = home.parent if home.name == STATE_FOLDER and (home.parent / "workspace.yaml").is_file() else home
+    root.mkdir(parents=True, exist_ok=True)
+    return root, home, {**os.environ, "MEDIA_ASSETS_HOME": str(home), "DAGSTER_HOME": str(_dagster_home(root))}
 
 
 def _require_free_port(arguments: list[str]) -> None:

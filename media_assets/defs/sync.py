@@ -1,0 +1,106 @@
+"""Reports to Dagster what the ledger has, after Dagster's event log was wiped or moved. Nothing is made or bought.
+
+Usage: ``python -m media_assets.defs.sync [--json]``, which ``media-assets dagster-sync`` calls.
+"""
+
+import json
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import dagster as dg
+
+from media_assets.defs.metadata import as_materialization, step_metadata
+from media_assets.defs.partitions import add_partitions
+from media_assets.defs.reporting import CODE_VERSION
+from media_assets.film import StepResult
+from media_assets.found import found_result
+from media_assets.prompt import Step
+from media_assets.settings import find_home, load_settings
+from media_assets.standing import Standings
+from media_assets.studio import Studio, open_studio
+
+_VERSION_TAG = "dagster/data_version"
+_PROGRESS_EVERY = 50
+
+
+@dataclass(kw_only=True)
+class Synced:
+    """What was reported."""
+
+    prompts: int = 0
+    """That the ledger knows."""
+    partitions: int = 0
+    """New ones."""
+    known: int = 0
+    """Steps of which Dagster had the newest file."""
+    reported: int = 0
+    """Steps that were reported now."""
+
+
+def sync(studio: Studio, instance: dg.DagsterInstance, *, with_pictures: bool = True) -> Synced:
+    """Report every finished step whose file Dagster does not know of as a partition's newest. Free."""
+    keys = studio.ledger.prompts.keys()
+    done = Synced(prompts=len(keys), partitions=add_partitions(instance, keys))
+    versions = {step: _versions(instance, step) for step in Step}
+    for number, key in enumerate(keys, start=1):
+        chain = dict(_found(studio, key))
+        for step, result in chain.items():
+            digest = result.artifact.sha256 if result.artifact is not None else ""
+            if versions[step].get(key) == digest:
+                done.known += 1
+            else:
+                _report(instance, key, result, chain=chain, with_pictures=with_pictures)
+                done.reported += 1
+        if number % _PROGRESS_EVERY == 0:
+            sys.stderr.write(f"{number} of {len(keys)} prompts, {done.reported} steps reported\n")
+    return done
+
+
+def _versions(instance: dg.DagsterInstance, step: Step) -> Mapping[str, str]:
+    """Return the digest of what Dagster takes for the newest file of each partition."""
+    tags = instance.event_log_storage.get_latest_tags_by_partition(
+        dg.AssetKey(str(step)), dg.DagsterEventType.ASSET_MATERIALIZATION, tag_keys=[_VERSION_TAG]
+    )
+    return {partition: found[_VERSION_TAG] for partition, found in tags.items() if _VERSION_TAG in found}
+
+
+def _found(studio: Studio, key: str) -> Iterator[tuple[Step, StepResult]]:
+    pinned = studio.ledger.prompts.get(key)
+    if pinned is None:
+        return
+    for step, standing in Standings(studio.ledger, studio.store).of(pinned.prompt).items():
+        if standing.artifact is not None:
+            yield step, found_result(step, standing, studio.store)
+
+
+def _report(
+    instance: dg.DagsterInstance,
+    key: str,
+    result: StepResult,
+    *,
+    chain: Mapping[Step, StepResult],
+    with_pictures: bool,
+) -> None:
+    metadata = step_metadata(result, chain=chain, with_pictures=with_pictures)
+    instance.report_runless_asset_event(as_materialization(key, result, metadata, CODE_VERSION))
+
+
+def main(arguments: list[str]) -> None:
+    """Report what is missing, and say how much that was."""
+    settings = load_settings()
+    home = find_home(settings, Path.cwd())
+    with open_studio(home, settings.studio_options()) as studio, dg.DagsterInstance.get() as instance:
+        done = sync(studio, instance)
+    if "--json" in arguments:
+        sys.stdout.write(json.dumps({"home": str(home), **asdict(done)}) + "\n")
+        return
+    sys.stdout.write(
+        f"{done.prompts} prompts, {done.partitions} of them new partitions; {done.reported} steps reported, "
+        f"{done.known} known to Dagster\n"
+    )
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
