@@ -2,6 +2,7 @@
 """The example of an asset of one's own, and of a model of one's own: run in Dagster, by a backfill's runs."""
 
 import asyncio
+import itertools
 from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
@@ -91,12 +92,13 @@ def test_lines_are_short_and_last_as_long_as_their_letters() -> None:
     times = times_of(lines, 10.0)
     assert times[0][0] == 0.0
     assert times[-1][1] == pytest.approx(10.0)
-    assert all(end == start for (_, end), (start, _) in zip(times, times[1:], strict=False))
+    assert all(end == start for (_, end), (start, _) in itertools.pairwise(times))
 
 
 def test_a_model_of_ones_own_needs_nothing_but_its_file(
     home: Path, simulator: SimulatedProviders, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """And the provider bills what the contract says."""
     monkeypatch.setenv("MEDIA_ASSETS_CATALOG_FOLDER", str(MODELS))
     prompt = a_prompt("own").model_copy(update={"routes": {Step.AUDIO: ["fal:my-voice"]}})
     with open_studio(home, load_settings().studio_options()) as studio:
@@ -104,3 +106,4 @@ def test_a_model_of_ones_own_needs_nothing_but_its_file(
 
     assert film.steps[Step.AUDIO].model == "fal:my-voice"
     assert film.steps[Step.AUDIO].cost_usd == len(prompt.script or "") * Decimal("0.00002")
+    assert simulator.posts() == 1

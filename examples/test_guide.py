@@ -66,7 +66,7 @@ def test_generate_image_returns_a_valid_image(simulator: SimulatedProviders, stu
 
     image = film.steps[Step.IMAGE]
     assert image.path is not None
-    assert min(probe(image.path).width_px or 0, probe(image.path).height_px or 0) >= 512  # noqa: PLR2004
+    assert min(probe(image.path).width_px or 0, probe(image.path).height_px or 0) >= 512
     assert simulator.posts() == 1
 
 
@@ -76,7 +76,7 @@ def test_a_refusal_is_tried_again(simulator: SimulatedProviders, studio: Studio)
 
     film = make(studio, a_cat(), wanted=[Step.IMAGE])
 
-    assert simulator.posts() == 3  # noqa: PLR2004 - two refusals and the one that was accepted
+    assert simulator.posts() == 3, "two refusals and the one that was accepted"
     assert len(simulator.submissions) == 1
     assert film.steps[Step.IMAGE].duration_s >= 2 * 0.3
     assert film.cost_usd == simulator.bill_usd
@@ -89,7 +89,7 @@ def test_a_poll_is_tried_again(simulator: SimulatedProviders, studio: Studio, fa
 
     make(studio, a_cat(), wanted=[Step.IMAGE])
 
-    assert simulator.requests("replicate", call="poll") >= 3  # noqa: PLR2004
+    assert simulator.requests("replicate", call="poll") >= 3
     assert simulator.posts() == 1
 
 
