@@ -38,6 +38,7 @@ hypothesis.settings.register_profile("long", print_blob=True)
 hypothesis.settings.load_profile("long" if LONG else "gate")
 
 LONG_FILES_FIRST = (
+    "test_arrivals.py",
     "test_crash.py",
     "test_crash_matrix.py",
     "test_single_flight.py",
@@ -54,6 +55,11 @@ LONG_FILES_FIRST = (
     "test_fallback.py",
     "test_examples.py",
     "test_submission_canceled.py",
+    "test_batch.py",
+    "test_jobs.py",
+    "test_in_flight.py",
+    "test_sync.py",
+    "test_checks.py",
     "test_submission_count.py",
     "test_many_hosts.py",
     "test_film.py",
