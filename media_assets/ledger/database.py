@@ -8,6 +8,7 @@ import contextlib
 import fcntl
 import os
 import random
+import re
 import sqlite3
 import time
 from collections.abc import Callable, Iterator
@@ -20,11 +21,13 @@ from sqlalchemy.engine import URL, make_url
 
 from media_assets.crash_points import crash_point
 from media_assets.errors import ConfigurationError, LedgerError
-from media_assets.ledger.postgres import postgres_engine, refuse_unsafe
+from media_assets.ledger.postgres import OWN_SCHEMA, postgres_engine, refuse_unsafe
 
 HEAD = "0007"
 """The newest migration; a test compares it with the files. An older program refuses a newer ledger."""
 
+_MIGRATION = re.compile(r"\d{4}")
+"""What our migrations are called; those of others, of Dagster for one, have hexadecimal digits."""
 SQLITE_OLDEST = (3, 35, 0)
 _DRIVERS = ("sqlite", "postgresql+psycopg2")
 _URLS = (
@@ -226,6 +229,13 @@ class Database:
         revision = self.revision()
         if revision == HEAD:
             return
+        if revision is not None and not _MIGRATION.fullmatch(revision):
+            message = (
+                f"{self.where} already holds another program's tables (its alembic_version is {revision}), and the "
+                "ledger cannot be among them. Give it a database of its own in MEDIA_ASSETS_LEDGER_URL; on Postgres a "
+                f"schema will do: {OWN_SCHEMA}. Nothing was changed."
+            )
+            raise LedgerError(message)
         if revision is not None and revision > HEAD:
             message = (
                 f"the ledger {self.where} was written by a newer media_assets (migration {revision}; this one "

@@ -9,6 +9,8 @@ from sqlalchemy.engine import URL
 
 from media_assets.errors import LedgerError
 
+OWN_SCHEMA = "CREATE SCHEMA media_assets, and ?options=-csearch_path%3Dmedia_assets at the end of the URL"
+"""How a user gives the ledger a schema, in a database that others use too."""
 _LOCK_TIMEOUT_S = 60
 """How long a writer waits for its turn; and a thread for a connection, where others have them all and wait so."""
 _SESSION = {
@@ -36,13 +38,22 @@ def postgres_engine(url: URL) -> sa.Engine:
 
 
 def refuse_unsafe(engine: sa.Engine, where: str) -> None:
-    """Make sure that what is committed is durable.
+    """Make sure that there is a place for the tables, and that what is committed is durable.
 
     Raises:
-        LedgerError: The server, the database or the role is set to say "committed" before it is so.
+        LedgerError: No schema of the search path exists; or the server, the database or the role is set to say
+            "committed" before it is so.
     """
     with engine.connect() as connection:
         durable = connection.exec_driver_sql("SHOW synchronous_commit").scalar_one()
+        schema = connection.exec_driver_sql("SELECT current_schema()").scalar_one()
+        path = connection.exec_driver_sql("SHOW search_path").scalar_one()
+    if schema is None:
+        message = (
+            f"the ledger {where} has no schema for its tables: of its search_path ({path}) none exists, or none may be "
+            f"used. Create it, or choose another: {OWN_SCHEMA}. Nothing was sent."
+        )
+        raise LedgerError(message)
     if durable == "off":
         message = (
             f"the ledger {where} has synchronous_commit off: a write that was confirmed can be lost in a crash, and "

@@ -248,6 +248,20 @@ def test_a_ledger_of_a_newer_version_is_refused_unchanged(tmp_path: Path) -> Non
         _open(tmp_path)
 
 
+def test_a_database_of_another_program_is_refused_unchanged(tmp_path: Path) -> None:
+    """Its migrations and ours would be taken for one another's; on Postgres: ``test_schemas.py``."""
+    others = sqlite3.connect(tmp_path / "ledger.db")
+    others.execute("CREATE TABLE alembic_version (version_num VARCHAR(32))")
+    others.execute("INSERT INTO alembic_version VALUES ('29b539ebc72a')")
+    others.commit()
+
+    with pytest.raises(LedgerError, match=r"another program's tables.*29b539ebc72a.*MEDIA_ASSETS_LEDGER_URL"):
+        _open(tmp_path)
+
+    assert others.execute("SELECT name FROM sqlite_master").fetchall() == [("alembic_version",)]
+    others.close()
+
+
 def test_eight_processes_that_open_an_empty_home_at_once_all_succeed(tmp_path: Path) -> None:
     """A batch starts with as many first users as it has workers; one migrates, the others wait for it."""
     assert race(f"{__name__}:open_and_read", [{"home": str(tmp_path)}] * 8) == [HEAD] * 8
