@@ -9,6 +9,11 @@ import pytest
 from benchmarks import mutants
 
 PROOFS = {
+    "arrivals": (
+        "50 prompts dropped into the inbox, the daemon or the code server killed, on SQLite and on Postgres",
+        ["media_assets_tests/defs/test_arrivals.py"],
+    ),
+    "batch": ("500 prompts while one call in ten goes wrong", ["media_assets_tests/test_batch.py"]),
     "corpus": (
         "every hostile file of the corpus in the child process",
         ["media_assets_tests/media/test_hostile_media.py", "media_assets_tests/test_hostile_outputs.py"],

@@ -13,6 +13,7 @@ import yaml
 from media_assets.ledger import open_ledger
 from media_assets_tests.conftest import LONG, SAMPLE
 from media_assets_tests.defs.dagster_processes import Processes, dagster_processes
+from media_assets_tests.defs.deployment import Deployment
 from media_assets_tests.simulated import FAST, Market, open_market
 
 _FILES, _BAD = (50, 5) if LONG else (10, 2)
@@ -20,6 +21,7 @@ _GOOD = _FILES - _BAD
 _DEADLINE_S = 500.0
 _ROUTES = {"image": ["replicate:flux-schnell"], "video": ["fal:stable-video"], "audio": ["elevenlabs:flash-v2.5"]}
 _SHIPPED = Path(__file__).resolve().parents[2] / "dagster.yaml"
+_STORAGES = ("sqlite", "postgres") if LONG else ("sqlite",)
 
 
 @pytest.fixture
@@ -28,13 +30,23 @@ def market(tmp_path: Path) -> Iterator[Market]:
         yield market
 
 
+@pytest.fixture(params=_STORAGES)
+def deployment(request: pytest.FixtureRequest) -> Deployment | None:
+    """Where Dagster's storage and the ledger are: on Postgres as ``deploy/`` says, or None for SQLite."""
+    return request.getfixturevalue("on_postgres") if request.param == "postgres" else None
+
+
 @pytest.fixture
-def processes(market: Market, tmp_path: Path) -> Iterator[Processes]:
+def processes(market: Market, deployment: Deployment | None, tmp_path: Path) -> Iterator[Processes]:
     settings = {**market.simulator.environment(), **FAST, "MEDIA_ASSETS_HOME": str(market.home)}
-    instance = yaml.safe_load(_SHIPPED.read_text())
-    folder = {"base_dir": str(tmp_path / "dagster" / "storage")}
-    instance["storage"] = {"sqlite": folder}
-    instance["local_artifact_storage"]["config"] = folder
+    if deployment is None:
+        instance = yaml.safe_load(_SHIPPED.read_text())
+        folder = {"base_dir": str(tmp_path / "dagster" / "storage")}
+        instance["storage"] = {"sqlite": folder}
+        instance["local_artifact_storage"]["config"] = folder
+    else:
+        instance = deployment.instance
+        settings |= deployment.environment
     with dagster_processes(tmp_path / "dagster", settings, instance) as processes:
         yield processes
 
@@ -57,12 +69,13 @@ def _runs(processes: Processes, *statuses: dg.DagsterRunStatus, job: str = "batc
         return list(instance.get_runs(filters=dg.RunsFilter(job_name=job, statuses=list(statuses))))
 
 
-def _assert_once(market: Market) -> None:
+def _assert_once(market: Market, deployment: Deployment | None) -> None:
     """Hold that everything was bought once, that the bill is the ledger's, and that the bad ones are explained."""
     bought = Counter(json.dumps([one["model"], one["input"]], sort_keys=True) for one in market.accepted())
     assert [what for what, times in bought.items() if times > 1] == []
     assert len(bought) == 3 * _GOOD
-    with open_ledger(market.home) as ledger:
+    assert (market.home / "ledger.db").exists() is (deployment is None)
+    with open_ledger(market.home, deployment.ledger_url if deployment else None) as ledger:
         rows = ledger.purchases.search()
         assert sum(row.cost_micro_usd or 0 for row in rows) == market.bill_usd() * 1_000_000
         assert {row.state.name for row in rows} == {"SUCCEEDED"}
@@ -74,7 +87,10 @@ def _assert_once(market: Market) -> None:
 
 @pytest.mark.webserver
 def test_a_daemon_that_is_killed_half_way_starts_nothing_twice(
-    market: Market, processes: Processes, record_property: Callable[[str, object], None]
+    market: Market,
+    deployment: Deployment | None,
+    processes: Processes,
+    record_property: Callable[[str, object], None],
 ) -> None:
     record_property(SAMPLE, f"{_FILES} prompts dropped, {_BAD} of them bad, of 50; the daemon killed and restarted")
     _drop(market)
@@ -85,7 +101,7 @@ def test_a_daemon_that_is_killed_half_way_starts_nothing_twice(
     processes.wait_until(lambda: _films(market) == _GOOD, deadline_s=_DEADLINE_S)
     processes.wait_until(lambda: len(_runs(processes, dg.DagsterRunStatus.SUCCESS)) == 1, deadline_s=60)
 
-    _assert_once(market)
+    _assert_once(market, deployment)
     assert len(_runs(processes)) == 1
     with processes.instance() as instance:
         assert len(instance.get_dynamic_partitions("prompts")) == _GOOD
@@ -95,7 +111,10 @@ def test_a_daemon_that_is_killed_half_way_starts_nothing_twice(
 
 @pytest.mark.webserver
 def test_what_a_killed_code_server_leaves_is_finished_and_its_run_started_again(
-    market: Market, processes: Processes, record_property: Callable[[str, object], None]
+    market: Market,
+    deployment: Deployment | None,
+    processes: Processes,
+    record_property: Callable[[str, object], None],
 ) -> None:
     record_property(SAMPLE, f"{_FILES} prompts dropped, {_BAD} of them bad, of 50; the code server killed with its run")
     _drop(market)
@@ -106,6 +125,6 @@ def test_what_a_killed_code_server_leaves_is_finished_and_its_run_started_again(
     processes.wait_until(lambda: _films(market) == _GOOD, deadline_s=_DEADLINE_S)
     processes.wait_until(lambda: len(_runs(processes, dg.DagsterRunStatus.SUCCESS)) == 1, deadline_s=60)
 
-    _assert_once(market)
+    _assert_once(market, deployment)
     assert len(_runs(processes, dg.DagsterRunStatus.FAILURE)) == 1
     assert _runs(processes, dg.DagsterRunStatus.SUCCESS, job="janitor")
