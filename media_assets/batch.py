@@ -9,6 +9,7 @@ from typing import Any
 from media_assets.errors import MediaAssetsError
 from media_assets.film import Film
 from media_assets.prompt import Prompt, Step
+from media_assets.standing import MADE_FROM
 from media_assets.studio import ALL_STEPS, Event, MakeOptions, Studio
 
 _QUOTED_AT_ONCE = 4
@@ -77,12 +78,21 @@ class Summary:
         }
 
 
-async def quoted(studio: Studio, prompts: Sequence[Prompt], *, upgrade: bool = False) -> Quote:
+async def quoted(
+    studio: Studio, prompts: Sequence[Prompt], *, wanted: Collection[Step] = ALL_STEPS, upgrade: bool = False
+) -> Quote:
     """Return what making these prompts may cost. Free: writes nothing, sends nothing.
 
     One that cannot be planned costs nothing: it will fail with the reason.
+
+    Args:
+        studio: Makes them.
+        prompts: Which.
+        wanted: The steps that are wanted; what they need is quoted too.
+        upgrade: Whether what a stand-in made is made again.
     """
     limit = asyncio.Semaphore(_QUOTED_AT_ONCE)
+    steps = set[Step]().union(*(_with_needs(studio, step) for step in wanted))
 
     async def costs(prompt: Prompt) -> tuple[Decimal, Decimal]:
         async with limit:
@@ -90,12 +100,20 @@ async def quoted(studio: Studio, prompts: Sequence[Prompt], *, upgrade: bool = F
                 plan = await studio.plan(prompt, upgrade=upgrade)
             except MediaAssetsError:
                 return Decimal(0), Decimal(0)
-        can_be_made = all(problem.field == "budget" for problem in plan.problems)
-        return (plan.least_usd, plan.estimate_usd) if can_be_made else (Decimal(0), Decimal(0))
+        if any(problem.field != "budget" for problem in plan.problems):
+            return Decimal(0), Decimal(0)
+        counted = [step for step in plan.steps if step.step in steps]
+        least = sum((step.least_usd for step in counted), Decimal(0))
+        return least, sum((step.estimate_usd for step in counted), Decimal(0))
 
     pairs = await asyncio.gather(*map(costs, prompts))
     least, most = (sum((pair[n] for pair in pairs), Decimal(0)) for n in (0, 1))
     return Quote(prompts=len(prompts), least_usd=least, estimate_usd=most)
+
+
+def _with_needs(studio: Studio, step: Step) -> set[Step]:
+    needs = (Step.VIDEO,) if step is Step.AUDIO and studio.planner.settings.match_clip else MADE_FROM[step]
+    return {step}.union(*(_with_needs(studio, one) for one in needs))
 
 
 async def make_batch(

@@ -11,7 +11,7 @@ from media_assets.batch import Summary, make_batch, quoted
 from media_assets.errors import ContentRejectedError
 from media_assets.film import Film
 from media_assets.ledger.rows import PurchaseState
-from media_assets.prompt import Prompt
+from media_assets.prompt import Prompt, Step
 from media_assets.studio import MakeOptions, Studio
 from media_assets_tests.conftest import LONG, SAMPLE
 from media_assets_tests.making import reserved_micro_usd
@@ -121,7 +121,11 @@ def test_what_a_batch_may_cost_is_known_before_anything_is_sent(market: Market) 
         each = asyncio.run(studio.plan(prompts[0])).estimate_usd
         quote = asyncio.run(quoted(studio, prompts))
 
+        picture = asyncio.run(quoted(studio, prompts, wanted={Step.IMAGE})).estimate_usd
+        clip = asyncio.run(quoted(studio, prompts, wanted={Step.VIDEO})).estimate_usd
+
     assert (quote.prompts, quote.estimate_usd) == (3, 2 * each)
+    assert (picture, clip) == (2 * Decimal("0.003"), 2 * (Decimal("0.003") + Decimal("0.075")))
     assert market.requests() == 0
 
 

@@ -156,7 +156,7 @@ def make(studio: Studio, wanted: Wanted, config: MakeConfig, report: Report) -> 
     watch = parent_watch()
 
     async def quote_all() -> Quote:
-        return await quoted(studio, wanted.prompts, upgrade=options.upgrade)
+        return await quoted(studio, wanted.prompts, wanted=report.wanted, upgrade=options.upgrade)
 
     async def make_all() -> None:
         await make_batch(
