@@ -115,8 +115,9 @@ def test_the_four_assets_are_materialized_with_pictures_by_clicking(page: Page, 
     page.get_by_role("button", name="Launch 1 run").click()
     _wait_for_film(project)
 
+    # The run reports its materializations just after the film is there, and the page asks for them from time to time.
     page.goto(f"{ui}/assets/merged?view=partitions&partition=lighthouse")
-    expect(page.get_by_text("Materialized", exact=True).first).to_be_visible()
+    expect(page.get_by_text("Materialized", exact=True).first).to_be_visible(timeout=60_000)
     picture = page.locator("img[src^='data:image/']").first
     expect(picture).to_be_visible()
     assert picture.evaluate("image => image.naturalWidth") > 30
@@ -139,5 +140,3 @@ def _wait_for_film(project: Path) -> None:
     while not film.is_file():
         assert time.monotonic() < ends_at, f"no film within {_RUN_S} s"
         time.sleep(0.2)
-    # The run reports its materializations just after the film is there.
-    time.sleep(3)

@@ -118,6 +118,7 @@ _SINCE_0002 = [
     ("attempt", "clock_mark"),
     ("purchase", "cancel_requested_at"),
     ("artifact", "unused_since"),
+    ("prompt", "arrived"),
 ]
 
 
@@ -126,9 +127,10 @@ def test_a_ledger_from_before_keeps_its_budgets_and_its_overruns(tmp_path: Path)
     with open_ledger(tmp_path) as ledger:
         buy(ledger, "0.80", [prompt_cap("3")], billed_usd="1.70")
     with sqlite3.connect(tmp_path / "ledger.db") as before:
+        before.execute("DROP INDEX ix_prompt_arrived")
         for table, column in _SINCE_0002:
             before.execute(f"ALTER TABLE {table} DROP COLUMN {column}")
-        for table in ("decision", "owner"):
+        for table in ("decision", "inbox", "owner"):
             before.execute(f"DROP TABLE {table}")
         before.execute("UPDATE alembic_version SET version_num = '0002'")
     before.close()

@@ -7,7 +7,7 @@ import pytest
 from media_assets.errors import BudgetExceededError, LedgerError
 from media_assets.ledger import Ledger, open_ledger
 from media_assets.ledger.budgets import Cap
-from media_assets.ledger.prompts import FinishedStep, PinnedPrompt
+from media_assets.ledger.prompts import Arrival, FinishedStep, PinnedPrompt
 from media_assets.prompt import Prompt, Step
 from media_assets_tests.making import cheap_prompt
 
@@ -208,3 +208,19 @@ def test_a_prompt_that_another_version_pinned_says_how_to_mend_it(ledger: Ledger
     with pytest.raises(LedgerError, match="pin its file again"):
         ledger.prompts.get("cheap")
     assert ledger.prompts.keys() == ["cheap"], "the others can still be listed"
+
+
+def test_what_comes_through_the_inbox_has_a_place_in_one_order(ledger: Ledger) -> None:
+    """A prompt that was pinned otherwise arrives when it comes there too, as the same one; so does one in a hurry."""
+    first, second = cheap_prompt(key="first"), cheap_prompt(key="second")
+    _pin(ledger, first)
+    ledger.prompts.pin([second, first], source="inbox", arrival=Arrival())
+    ledger.prompts.pin([first], source="inbox", arrival=Arrival())
+    seen = [(one.prompt.key, one.arrived, one.pin_seq) for one in ledger.prompts.arrived_after(0, most=9)]
+    ledger.prompts.pin([second], source="inbox", arrival=Arrival(priority=3))
+
+    assert seen == [("second", 1, 1), ("first", 2, 1)]
+    (again,) = ledger.prompts.arrived_after(2, most=9)
+    assert (again.prompt.key, again.arrived, again.pin_seq, again.priority) == ("second", 3, 1, 3)
+    assert _pin(ledger, first) == [first], "and whoever pins it otherwise changes nothing"
+    assert [one.prompt.key for one in ledger.prompts.waiting()] == ["second", "first"]
