@@ -3,6 +3,7 @@
 With ``MEDIA_ASSETS_SCREENSHOTS=FOLDER`` the same run takes the README's screenshots, of the prompt in ``prompts/``.
 """
 
+import contextlib
 import os
 import shutil
 import signal
@@ -115,9 +116,7 @@ def test_the_four_assets_are_materialized_with_pictures_by_clicking(page: Page, 
     page.get_by_role("button", name="Launch 1 run").click()
     _wait_for_film(project)
 
-    # The run reports its materializations just after the film is there, and the page asks for them from time to time.
-    page.goto(f"{ui}/assets/merged?view=partitions&partition=lighthouse")
-    expect(page.get_by_text("Materialized", exact=True).first).to_be_visible(timeout=60_000)
+    _open_materialized(page, f"{ui}/assets/merged?view=partitions&partition=lighthouse")
     picture = page.locator("img[src^='data:image/']").first
     expect(picture).to_be_visible()
     assert picture.evaluate("image => image.naturalWidth") > 30
@@ -132,6 +131,16 @@ def test_the_four_assets_are_materialized_with_pictures_by_clicking(page: Page, 
     page.goto(f"{ui}{_FILM_GROUP}")
     expect(page.get_by_text("100% filled")).to_have_count(4, timeout=30_000)
     _shoot(page, "lineage")
+
+
+def _open_materialized(page: Page, url: str) -> None:
+    """Open a partition until the run has reported it, just after the film is there; the page does not ask again."""
+    ends_at = time.monotonic() + _RUN_S
+    while True:
+        page.goto(url)
+        with contextlib.suppress(AssertionError):
+            return expect(page.get_by_text("Materialized", exact=True).first).to_be_visible()
+        assert time.monotonic() < ends_at, f"not reported within {_RUN_S} s"
 
 
 def _wait_for_film(project: Path) -> None:
