@@ -104,11 +104,19 @@ def mutated_tree(mutant: Mutant) -> ast.Module:
 
 
 def lines_of(mutant: Mutant) -> list[int]:
-    """Return the lines on which a test meets the change: of a module's assignment, those that use its name."""
+    """Return the lines on which a test meets the change: of a module's assignment, those that use what it gives."""
     if not mutant.is_assignment:
         return list(range(mutant.line, mutant.last_line + 1))
     tree = ast.parse(mutant.source)
-    return [node.lineno for node in ast.walk(tree) if isinstance(node, ast.Name) and node.id == mutant.function]
+    given = {mutant.function}
+    for statement in tree.body:
+        if isinstance(statement, ast.Assign) and given & {one.id for one in _names_in(statement.value)}:
+            given |= {target.id for target in statement.targets if isinstance(target, ast.Name)}
+    return [name.lineno for name in _names_in(tree) if name.id in given]
+
+
+def _names_in(tree: ast.AST) -> list[ast.Name]:
+    return [node for node in ast.walk(tree) if isinstance(node, ast.Name)]
 
 
 def _shown(node: ast.AST) -> str:

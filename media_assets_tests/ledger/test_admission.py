@@ -3,16 +3,21 @@
 import secrets
 import time
 from collections.abc import Iterator
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
 
 from media_assets.catalog import Recovery
 from media_assets.errors import ProviderUnavailableError, RateLimitedError
 from media_assets.ledger import Ledger, open_ledger
 from media_assets.ledger.admission import Limits, Wait
 from media_assets.ledger.claims import Claim
+from media_assets.ledger.clock import as_written
 from media_assets.ledger.rows import PurchaseState
+from media_assets.ledger.schema import attempt, purchase, rate
 from media_assets.prediction import Prediction, State
 from media_assets_tests.making import some_request
 
@@ -170,3 +175,101 @@ def test_a_shorter_pause_does_not_end_a_longer_one(ledger: Ledger, other: Ledger
 
     assert isinstance(wait, Wait)
     assert 50 < wait.seconds <= 60
+
+
+def _run(ledger: Ledger, take: int, *, provider: str = "testing", progress: float | None = None) -> Claim:
+    """Have a prediction running at a provider."""
+    request = replace(some_request(take=take), provider=provider)
+    claim = ledger.purchases.claim(
+        request, recovery=Recovery.LISTED, prompt_key="any", plan_id="p", estimate_micro_usd=0
+    )
+    assert isinstance(claim, Claim)
+    token = ledger.purchases.write_intent(claim)
+    prediction = Prediction(id=f"p-{take}", state=State.RUNNING, progress=progress)
+    ledger.purchases.write_submitted(claim, token, prediction)
+    return claim
+
+
+def _set_rate(ledger: Ledger, **values: object) -> None:
+    with ledger.database.write() as connection:
+        assert connection.execute(sa.update(rate).values(values)).rowcount == 1
+
+
+def _in(seconds: float) -> str:
+    return as_written(datetime.now(UTC) + timedelta(seconds=seconds))
+
+
+def test_a_place_is_one_provider_s_and_is_free_once_the_work_has_ended_there(ledger: Ledger) -> None:
+    """What runs elsewhere, or has ended and is only not fetched yet, takes no place; what is all but done does."""
+    _run(ledger, 1, provider="elsewhere")
+    ended, asks = _run(ledger, 2, progress=0.5), _claim(ledger, 3)
+
+    assert ledger.purchases.write_intent(asks, ONE) == Wait(0.5)
+    ledger.purchases.write_progress(ended, 1.0)
+    assert isinstance(ledger.purchases.write_intent(asks, ONE), Wait), "it says so itself, and has not ended"
+    ledger.purchases.write_remote(ended, Prediction(id="p-2", state=State.SUCCEEDED))
+
+    _token(ledger, asks, ONE)
+    _token(ledger, asks, ONE)  # its own place is no other's
+
+
+def test_what_a_living_process_has_keeps_its_place_however_long(tmp_path: Path, ledger: Ledger, other: Ledger) -> None:
+    """Only what nobody can ask about any more is taken for ended, and that not a second too early."""
+    asks = _claim(ledger, 9)
+    for whose in (ledger, other):
+        running = _run(whose, 1)
+        with ledger.database.write() as connection:
+            connection.execute(sa.update(purchase).values(updated_at=_in(-7200)))
+        assert isinstance(ledger.purchases.write_intent(asks, ONE), Wait)
+        whose.purchases.write_failed(running, None, ProviderUnavailableError("gone"), outcome="failed")
+        whose.purchases.leave(running)
+        with ledger.database.write() as connection:
+            connection.execute(sa.delete(purchase).filter_by(request_key=running.request_key))
+            connection.execute(sa.delete(attempt))
+    with open_ledger(tmp_path) as dying:
+        _run(dying, 1)
+    for ago_s, is_free in ((1790, False), (1800.05, True)):
+        with ledger.database.write() as connection:
+            connection.execute(sa.update(purchase).values(updated_at=_in(-ago_s)))
+        assert isinstance(ledger.purchases.write_intent(asks, ONE), str) is is_free
+
+
+def test_the_bucket_is_refilled_by_time_alone_and_never_above_its_rim(ledger: Ledger) -> None:
+    """Neither a clock that was set back nor a long rest brings more than the limit."""
+    limits, asks = Limits(per_minute=60), _claim(ledger, 1)
+    _token(ledger, asks, limits)
+
+    _set_rate(ledger, tokens=0.5, refilled_at=_in(3600))
+    assert ledger.purchases.write_intent(asks, limits) == Wait(0.5)
+    _set_rate(ledger, tokens=0.0, refilled_at=_in(-0.5))
+    wait = ledger.purchases.write_intent(asks, Limits(per_minute=6))
+    assert isinstance(wait, Wait)
+    assert 8 < wait.seconds < 9.96
+    two = Limits(per_minute=2)
+    _set_rate(ledger, tokens=1.0, refilled_at=_in(-3600))
+    assert [type(ledger.purchases.write_intent(asks, two)) for _ in range(3)] == [str, str, Wait]
+    _set_rate(ledger, tokens=1.0, refilled_at=_in(3600))
+    assert [type(ledger.purchases.write_intent(asks, two)) for _ in range(2)] == [str, Wait]
+
+
+def test_a_provider_that_asked_for_a_pause_begins_with_an_empty_bucket(ledger: Ledger) -> None:
+    """It has had too much; and the pause of one provider is no other's, nor lasts longer than it was asked for."""
+    claim = _claim(ledger, 1)
+    token = ledger.purchases.write_intent(claim)
+    ledger.purchases.write_put_back(claim, token, RateLimitedError("slow down"), block_s=30)
+    _set_rate(ledger, blocked_until=_in(-1))
+    elsewhere = ledger.purchases.claim(
+        replace(some_request(), provider="elsewhere"),
+        recovery=Recovery.LISTED,
+        prompt_key="any",
+        plan_id="p",
+        estimate_micro_usd=0,
+    )
+    assert isinstance(elsewhere, Claim)
+
+    assert isinstance(ledger.purchases.write_intent(claim, ONE), str)
+    wait = ledger.purchases.write_intent(claim, Limits(per_minute=2))
+    assert isinstance(wait, Wait)
+    assert 25 < wait.seconds <= 30
+    _set_rate(ledger, blocked_until=_in(60))
+    assert isinstance(ledger.purchases.write_intent(elsewhere, ONE), str)

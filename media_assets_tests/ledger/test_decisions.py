@@ -1,15 +1,19 @@
 """What a person decides of a purchase: once, of what is undecided, and never of what somebody is at work on."""
 
 from dataclasses import replace
+from datetime import UTC, datetime
 
 import pytest
+import sqlalchemy as sa
 
-from media_assets.errors import ConfigurationError, UnknownOutcomeError
+from media_assets.errors import ConfigurationError, ProviderUnavailableError, UnknownOutcomeError
 from media_assets.ledger import Ledger
 from media_assets.ledger.claims import Claim
-from media_assets.ledger.rows import PurchaseRow, PurchaseState
+from media_assets.ledger.rows import NOBODY, PurchaseRow, PurchaseState, add_artifact, set_output
+from media_assets.ledger.schema import purchase
 from media_assets.prediction import Prediction, State
 from media_assets_tests.ledger.far_host import PREDICTION, claim
+from media_assets_tests.ledger.files import png
 
 _ME = "me@here"
 
@@ -94,3 +98,92 @@ def test_a_policy_sends_once_more_and_not_twice(ledger: Ledger) -> None:
 
     assert not ledger.decisions.resubmit_once(row.request_key)
     assert _found(ledger, row.request_key).state is PurchaseState.UNKNOWN
+
+
+@pytest.mark.parametrize("what", ["adopt", "resubmit", "write-off"])
+def test_a_decision_is_of_the_newest_submission_and_clears_up(ledger: Ledger, what: str) -> None:
+    """What was refused before it is known, whatever was sent of another purchase; and its trouble is over."""
+    busy = claim(ledger, take=9)
+    assert isinstance(busy, Claim)
+    for _ in range(3):
+        token = ledger.purchases.write_intent(busy)
+        ledger.purchases.write_put_back(busy, token, ProviderUnavailableError("no route"), block_s=0)
+    claimed = claim(ledger)
+    assert isinstance(claimed, Claim)
+    token = ledger.purchases.write_intent(claimed)
+    ledger.purchases.write_put_back(claimed, token, ProviderUnavailableError("no route"), block_s=0)
+    ledger.purchases.leave(claimed)
+    row, before = _unknown(ledger), datetime.now(UTC)
+    assert row.error is not None
+
+    if what == "adopt":
+        ledger.decisions.adopt(row, PREDICTION, who=_ME)
+    elif what == "resubmit":
+        ledger.decisions.resubmit(row, who=_ME)
+    else:
+        assert ledger.decisions.write_off(row, who=_ME) == row.estimate_micro_usd
+
+    now = _found(ledger, row.request_key)
+    outcomes = [(one["outcome"], one["prediction_id"]) for one in ledger.purchases.attempts(row.request_key)]
+    assert outcomes[0] == ("unsent", None)
+    assert (
+        outcomes[1]
+        == {
+            "adopt": ("accepted", "p-1"),
+            "resubmit": ("unsent", None),
+            "write-off": ("ambiguous", None),
+        }[what]
+    )
+    assert (now.error is None) == (what != "write-off")
+    (told,) = ledger.decisions.of(row.request_key)
+    assert (told["what"], told["who"], told["state_before"], told["n"]) == (what, _ME, "UNKNOWN", 1)
+    assert told["prediction_id"] == (PREDICTION.id if what == "adopt" else None)
+    assert told["cost_micro_usd"] == (row.estimate_micro_usd if what == "write-off" else None)
+    assert datetime.fromisoformat(told["at"]) >= before
+
+
+def test_what_is_decided_of_each_state(ledger: Ledger) -> None:
+    """An outcome only where it is unknown; a file only where there is one that was judged not good enough."""
+    for take, state in enumerate(PurchaseState):
+        row = _unknown(ledger, take)
+        with ledger.database.write() as connection:
+            mine = purchase.c.request_key == row.request_key
+            connection.execute(sa.update(purchase).where(mine).values(state=state, error='{"class": "JudgeError"}'))
+        for decide in (
+            lambda row=row: ledger.decisions.adopt(row, PREDICTION, who=_ME),
+            lambda row=row: ledger.decisions.resubmit(row, who=_ME),
+            lambda row=row: ledger.decisions.write_off(row, who=_ME),
+        ):
+            if state not in {PurchaseState.UNKNOWN, PurchaseState.SUBMITTING}:
+                with pytest.raises(ConfigurationError, match="nothing to decide"):
+                    decide()
+        with pytest.raises(ConfigurationError, match="only a file that was bought"):
+            ledger.decisions.accept(row, who=_ME)
+        with ledger.database.write() as connection:
+            add_artifact(connection, png("a"))
+            set_output(connection, row.request_key, png("a"))
+        before = _found(ledger, row.request_key)
+        if state in {PurchaseState.FAILED_PAID, PurchaseState.FAILED_FREE}:
+            ledger.decisions.accept(row, who=_ME)
+            now = _found(ledger, row.request_key)
+            assert (now.state, now.error, now.owner) == (PurchaseState.SUCCEEDED, None, NOBODY)
+            assert now.fence == before.fence + 1
+            told = ledger.decisions.of(row.request_key)
+            assert [(one["what"], one["state_before"]) for one in told] == [("accept", str(state))]
+        else:
+            with pytest.raises(ConfigurationError, match="only a file that was bought"):
+                ledger.decisions.accept(row, who=_ME)
+            assert _found(ledger, row.request_key) == before
+
+
+def test_a_person_and_a_policy_each_have_a_say(ledger: Ledger) -> None:
+    """That a person had it sent once more, or another purchase was, is no word of the policy's on this one."""
+    row, other = _unknown(ledger, 1), _unknown(ledger, 2)
+    assert ledger.decisions.resubmit_once(other.request_key)
+    ledger.decisions.resubmit(row, who=_ME)
+    again = _unknown(ledger, 1)
+
+    assert ledger.decisions.resubmit_once(again.request_key)
+
+    assert _found(ledger, again.request_key).state is PurchaseState.CANCELED
+    assert [one["who"] for one in ledger.decisions.of(again.request_key)] == [_ME, "resubmit_if_cheap"]

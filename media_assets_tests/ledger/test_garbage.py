@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from media_assets.artifact import Artifact, MediaInfo, MediaKind
+from media_assets.artifact import Artifact
 from media_assets.catalog import Recovery
 from media_assets.ledger import Ledger, open_ledger
 from media_assets.ledger.claims import Claim
@@ -19,6 +19,7 @@ from media_assets.ledger.rows import PurchaseRow, PurchaseState, add_artifact, s
 from media_assets.ledger.schema import artifact, decision, output, purchase
 from media_assets.prompt import Step
 from media_assets_tests.ledger.far_host import REQUEST
+from media_assets_tests.ledger.files import png
 from media_assets_tests.making import cheap_prompt
 
 _THEN = datetime(2026, 11, 1, tzinfo=UTC)
@@ -33,11 +34,6 @@ def ledger(tmp_path: Path) -> Iterator[Ledger]:
         yield one
 
 
-def _file(name: str) -> Artifact:
-    info = MediaInfo(kind=MediaKind.IMAGE, mime="image/png", extension="png", size_bytes=10)
-    return Artifact(sha256=name.ljust(64, "0"), info=info)
-
-
 def _names(files: list[Artifact]) -> list[str]:
     return [one.sha256.rstrip("0") for one in files]
 
@@ -45,7 +41,7 @@ def _names(files: list[Artifact]) -> list[str]:
 def _add(ledger: Ledger, *names: str) -> None:
     with ledger.database.write() as connection:
         for name in names:
-            add_artifact(connection, _file(name))
+            add_artifact(connection, png(name))
 
 
 def _buy(
@@ -62,8 +58,8 @@ def _buy(
             sa.update(purchase).where(mine).values(state=state, cost_micro_usd=5, updated_at=as_written(_THEN))
         )
         for name in names:
-            add_artifact(connection, _file(name))
-            set_output(connection, request.key, _file(name))
+            add_artifact(connection, png(name))
+            set_output(connection, request.key, png(name))
     row = ledger.purchases.get(request.key)
     assert row is not None
     return row
@@ -88,8 +84,8 @@ def test_each_file_is_remembered_from_when_it_was_found_unused(ledger: Ledger) -
         ("c", as_written(_THEN + _DAY)),
     ]
     with ledger.database.write() as connection:
-        set_output(connection, row.request_key, _file("c"))
-        connection.execute(sa.delete(output).where(output.c.sha256 == _file("e").sha256))
+        set_output(connection, row.request_key, png("c"))
+        connection.execute(sa.delete(output).where(output.c.sha256 == png("e").sha256))
     assert ledger.garbage.mark(_THEN + 2 * _DAY) == 1
     assert _unused(ledger) == {
         "a": as_written(_THEN),
@@ -99,7 +95,7 @@ def test_each_file_is_remembered_from_when_it_was_found_unused(ledger: Ledger) -
     with ledger.database.read() as connection:
         rows = connection.execute(sa.select(artifact.c.sha256, artifact.c.unused_since))
         since = {row.sha256: row.unused_since for row in rows}
-    assert (since[_file("c").sha256], since[_file("d").sha256]) == (None, None)
+    assert (since[png("c").sha256], since[png("d").sha256]) == (None, None)
 
 
 def test_what_was_not_needed_for_long_enough_is_struck_and_nothing_else(ledger: Ledger) -> None:
@@ -109,15 +105,15 @@ def test_what_was_not_needed_for_long_enough_is_struck_and_nothing_else(ledger: 
     ledger.garbage.mark(_THEN)
     row = _buy(ledger, 1, "a")
     with ledger.database.write() as connection:
-        set_output(connection, row.request_key, _file("007f"))
+        set_output(connection, row.request_key, png("007f"))
         connection.execute(
-            sa.update(artifact).where(artifact.c.sha256 == _file("007f").sha256).values(unused_since=as_written(_THEN))
+            sa.update(artifact).where(artifact.c.sha256 == png("007f").sha256).values(unused_since=as_written(_THEN))
         )
     _add(ledger, "b")
     ledger.garbage.mark(_THEN + _DAY)
     with ledger.database.write() as connection:
         connection.execute(
-            sa.update(artifact).values(unused_since=as_written(_THEN)).where(artifact.c.sha256 == _file("007f").sha256)
+            sa.update(artifact).values(unused_since=as_written(_THEN)).where(artifact.c.sha256 == png("007f").sha256)
         )
     _add(ledger, "c")
     condemned: list[Artifact] = []
@@ -127,11 +123,11 @@ def test_what_was_not_needed_for_long_enough_is_struck_and_nothing_else(ledger: 
 
     assert sorted(_names(condemned)) == sorted(set(many) - {"007f"})
     assert _unused(ledger) == {"b": as_written(_THEN + _DAY), "c": None}
-    assert ledger.garbage.named([f"{_file(name).sha256}.png" for name in ("007f", "001f", "b")]) == {
-        f"{_file(name).sha256}.png" for name in ("007f", "b")
+    assert ledger.garbage.named([f"{png(name).sha256}.png" for name in ("007f", "001f", "b")]) == {
+        f"{png(name).sha256}.png" for name in ("007f", "b")
     }
-    with ledger.garbage.unnamed([f"{_file('b').sha256}.png", f"{_file('b').sha256}.wav", "else.png"]) as unnamed:
-        assert unnamed == {f"{_file('b').sha256}.wav", "else.png"}
+    with ledger.garbage.unnamed([f"{png('b').sha256}.png", f"{png('b').sha256}.wav", "else.png"]) as unnamed:
+        assert unnamed == {f"{png('b').sha256}.wav", "else.png"}
 
 
 def test_a_step_keeps_its_file_as_long_as_its_purchase_has_one(ledger: Ledger) -> None:
@@ -139,13 +135,13 @@ def test_a_step_keeps_its_file_as_long_as_its_purchase_has_one(ledger: Ledger) -
     _add(ledger, "b")
     for key, request_key in (("film", row.request_key), ("else", "0" * 64)):
         done = FinishedStep(step=Step.IMAGE, request_key=request_key, model="m", inputs={}, degraded=False, reason=None)
-        ledger.prompts.finish(key, "d", done, sha256=_file("b").sha256, params={})
+        ledger.prompts.finish(key, "d", done, sha256=png("b").sha256, params={})
         with ledger.database.write() as connection:
             connection.exec_driver_sql(f"DELETE FROM step WHERE prompt_key <> '{key}'")  # noqa: S608 - ours
         assert _unused(ledger) == ({} if key == "film" else {"b": None})
 
 
-def test_what_was_stored_and_never_recorded_is_wanted_by_what_has_no_file(ledger: Ledger) -> None:
+def test_what_was_stored_and_never_recorded_is_wanted_by_what_has_nopng(ledger: Ledger) -> None:
     """And was paid for, or may have been: unless a person gave it up."""
     rows = {state: _buy(ledger, number, state=state) for number, state in enumerate(S)}
     free = _buy(ledger, 20, recovery=Recovery.FREE, state=S.SUBMITTED)

@@ -3,11 +3,14 @@
 from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
 
 from media_assets.errors import BudgetExceededError, LedgerError
 from media_assets.ledger import Ledger, open_ledger
 from media_assets.ledger.budgets import Cap
+from media_assets.ledger.clock import utc_now
 from media_assets.ledger.prompts import Arrival, FinishedStep, PinnedPrompt
+from media_assets.ledger.schema import plan, prompt, step
 from media_assets.prompt import Prompt, Step
 from media_assets_tests.making import cheap_prompt
 
@@ -224,3 +227,148 @@ def test_what_comes_through_the_inbox_has_a_place_in_one_order(ledger: Ledger) -
     assert (again.prompt.key, again.arrived, again.pin_seq, again.priority) == ("second", 3, 1, 3)
     assert _pin(ledger, first) == [first], "and whoever pins it otherwise changes nothing"
     assert [one.prompt.key for one in ledger.prompts.waiting()] == ["second", "first"]
+
+
+def test_a_finished_step_is_written_down_whole(ledger: Ledger) -> None:
+    """And comes back whole; one of an older version has gone past nothing, and has nothing to say."""
+    done = FinishedStep(
+        step=Step.VIDEO,
+        request_key="r",
+        model="fal:kling",
+        inputs={"image": "i"},
+        degraded=True,
+        reason="too dear",
+        gone_past=("x", "y"),
+        notes=("no caption ■",),
+    )
+    before = utc_now()
+    ledger.prompts.finish("cheap", "d", done, sha256="s", params={"fps": 2, "a": "b"})
+
+    with ledger.database.read() as connection:
+        (row,) = connection.execute(sa.select(step)).mappings()
+    assert before <= row["created_at"] <= utc_now()
+    assert {name: value for name, value in row.items() if name != "created_at"} == {
+        "prompt_key": "cheap",
+        "digest": "d",
+        "step": "video",
+        "request_key": "r",
+        "sha256": "s",
+        "model": "fal:kling",
+        "params": '{"a":"b","fps":2}',
+        "inputs": '{"image":"i"}',
+        "degraded": True,
+        "reason": "too dear",
+        "gone_past": '["x", "y"]',
+        "notes": '["no caption ■"]',
+    }
+    assert ledger.prompts.finished("cheap") == {(Step.VIDEO, "d"): done}
+    with ledger.database.write() as connection:
+        connection.execute(sa.update(step).values(gone_past=None, notes=None))
+    (old,) = ledger.prompts.finished("cheap").values()
+    assert (old.gone_past, old.notes) == ((), ())
+
+
+def test_steps_of_one_prompt_are_told_the_older_ones_first(ledger: Ledger) -> None:
+    """And making one anew replaces that one: not the same step of another wish, nor of another prompt."""
+    for key, digest in (("cheap", "d2"), ("cheap", "d1"), ("other", "d2"), ("cheap", "d3"), ("cheap", "d2")):
+        ledger.prompts.finish(key, digest, _finished(f"r-{key}"), sha256="s", params={})
+    image = FinishedStep(step=Step.IMAGE, request_key="i", model="m", inputs={}, degraded=False, reason=None)
+    ledger.prompts.finish("cheap", "d1", image, sha256="s", params={})
+
+    assert list(ledger.prompts.finished("cheap")) == [
+        (Step.VIDEO, "d1"),
+        (Step.VIDEO, "d3"),
+        (Step.VIDEO, "d2"),
+        (Step.IMAGE, "d1"),
+    ]
+    assert list(ledger.prompts.finished("other")) == [(Step.VIDEO, "d2")]
+
+
+def test_a_pin_is_written_down_whole(ledger: Ledger) -> None:
+    """A changed one keeps its place in the queue and counts on; what was said of the one before is gone."""
+    one, changed = cheap_prompt(), cheap_prompt(script="Else.")
+    _pin(ledger, one)
+    with ledger.database.write() as connection:
+        connection.execute(sa.update(prompt).values(priority=5, error='{"class": "X"}', updated_at="2026"))
+
+    ledger.prompts.pin([changed], source="bad \udc80 name")
+
+    with ledger.database.read() as connection:
+        (row,) = connection.execute(sa.select(prompt)).mappings()
+    assert row["updated_at"] > "2026-"
+    assert {name: value for name, value in row.items() if name != "updated_at"} == {
+        "key": "cheap",
+        "digest": changed.digest,
+        "pin_seq": 2,
+        "body": changed.model_dump_json(),
+        "source_digest": changed.digest,
+        "source": "bad \\udc80 name",
+        "priority": 5,
+        "status": "pending",
+        "error": None,
+    }
+
+
+def test_a_retry_takes_no_newer_take_back(ledger: Ledger) -> None:
+    """The first run's take is what it works with; what is pinned is the newest, and another prompt's is its own."""
+    _pin(ledger, cheap_prompt(), cheap_prompt(key="other"))
+    for origin in ("1", "2"):
+        ledger.prompts.raise_takes("cheap", [Step.IMAGE], origin=origin)
+    ledger.prompts.set_status(_pinned(ledger).prompt, "done")
+
+    again = ledger.prompts.raise_takes("cheap", [Step.IMAGE], origin="1")
+    other = ledger.prompts.raise_takes("other", [Step.IMAGE, Step.VIDEO], origin="1")
+
+    assert again is not None
+    assert other is not None
+    assert (again.take_of(Step.IMAGE), other.take_of(Step.IMAGE), other.take_of(Step.VIDEO)) == (1, 1, 1)
+    now = _pinned(ledger)
+    assert (now.prompt.take_of(Step.IMAGE), now.pin_seq, now.status) == (2, 3, "done")
+
+
+def test_a_status_is_of_the_prompt_that_was_made(ledger: Ledger) -> None:
+    """One that was changed meanwhile is not done; and what is told twice is written once."""
+    ledger.prompts.set_status(cheap_prompt(), "done")
+    assert ledger.prompts.keys() == []
+    _pin(ledger, cheap_prompt())
+    ledger.prompts.set_status(cheap_prompt(script="Else."), "done")
+    assert _pinned(ledger).status == "pending"
+    ledger.prompts.set_status(cheap_prompt(), "failed", {"class": "X"})
+    before = _pinned(ledger)
+    ledger.prompts.set_status(cheap_prompt(), "failed", {"class": "X"})
+    assert _pinned(ledger) == before
+    ledger.prompts.set_status(cheap_prompt(), "failed", {"class": "Y"})
+    after = _pinned(ledger)
+    assert (after.error, after.updated_at > before.updated_at) == ({"class": "Y"}, True)
+
+
+def test_a_plan_of_another_wish_marks_nothing(ledger: Ledger) -> None:
+    """Whoever plans for what was pinned before must not show the new one as running."""
+    _pin(ledger, cheap_prompt(), cheap_prompt(key="other"))
+
+    ledger.prompts.open_plan("1", "cheap", amounts={}, caps=[], digest="another")
+
+    assert [_pinned(ledger, key).status for key in ("cheap", "other")] == ["pending", "pending"]
+    ledger.prompts.open_plan("2", "cheap", amounts={}, caps=[], digest=cheap_prompt().digest)
+    assert [_pinned(ledger, key).status for key in ("cheap", "other")] == ["running", "pending"]
+    with ledger.database.read() as connection:
+        rows = connection.execute(sa.select(plan.c.id, plan.c.owner, plan.c.prompt_key).order_by(plan.c.id)).all()
+    assert [tuple(row) for row in rows] == [(name, ledger.owner.id, "cheap") for name in "12"]
+
+
+def test_plans_that_this_process_is_not_at_work_on_are_closed(ledger: Ledger) -> None:
+    """One that could not be ended, or was never opened; and no other."""
+    caps = [Cap("prompt:cheap", 10, "max_cost_usd")]
+    ledger.prompts.open_plan("open", "cheap", amounts={Step.IMAGE: 3}, caps=caps)
+    with pytest.raises(BudgetExceededError):
+        ledger.prompts.open_plan("refused", "cheap", amounts={Step.IMAGE: 8}, caps=caps)
+    with ledger.database.write() as connection:
+        mine = {"owner": ledger.owner.id, "prompt_key": "cheap", "created_at": ""}
+        connection.execute(sa.insert(plan).values(id="refused", **mine))
+    assert ledger.prompts.close_dead_plans() == 1
+    ledger.prompts.close_plan("open")
+    with ledger.database.write() as connection:
+        connection.execute(sa.insert(plan).values(id="open", **mine))
+
+    assert ledger.prompts.close_dead_plans() == 1
+    assert ledger.prompts.close_dead_plans() == 0

@@ -7,12 +7,14 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from media_assets.artifact import Artifact, MediaInfo, MediaKind
 from media_assets.catalog import Recovery
 from media_assets.errors import Rerun
 from media_assets.ledger import Ledger, open_ledger
-from media_assets.ledger.claims import Claim
+from media_assets.ledger.claims import Claim, known_of
+from media_assets.ledger.prompts import FinishedStep
 from media_assets.ledger.rows import (
+    OPEN,
+    UNFINISHED,
     PurchaseRow,
     PurchaseState,
     add_artifact,
@@ -30,13 +32,9 @@ from media_assets.ledger.schema import artifact, output, purchase
 from media_assets.prediction import Prediction, State
 from media_assets.prompt import Step
 from media_assets_tests.ledger.far_host import REQUEST, claim
+from media_assets_tests.ledger.files import png
 
 S = PurchaseState
-
-
-def _file(letter: str) -> Artifact:
-    info = MediaInfo(kind=MediaKind.IMAGE, mime="image/png", extension="png", size_bytes=10)
-    return Artifact(sha256=letter * 64, info=info)
 
 
 @pytest.fixture
@@ -122,6 +120,23 @@ def test_a_new_purchase_has_no_attempt_yet(ledger: Ledger, row: PurchaseRow) -> 
     assert (row.attempts, row.fence, account) == (0, 1, "")
 
 
+def test_states_are_open_or_undecided_or_have_ended() -> None:
+    """Whoever asks what is left to do, what holds money, and whom the ledger still names, asks these."""
+    assert {S.RESERVED, S.SUBMITTING, S.SUBMITTED, S.DONE} == OPEN
+    assert {*OPEN, S.UNKNOWN} == UNFINISHED
+    assert {state for state in S if state.is_open} == OPEN
+
+
+def test_a_providers_own_word_is_cut_to_what_the_column_takes() -> None:
+    column = purchase.c.remote_state.type
+    assert isinstance(column, sa.String)
+
+    assert known_of(Prediction(id="p", state=State.RUNNING, remote_state="x" * 99))["remote_state"] == "x" * (
+        column.length or 0
+    )
+    assert known_of(Prediction(id="p", state=State.RUNNING, progress=1.0))["progress"] == 0.999
+
+
 def _outputs(connection: sa.Connection) -> dict[str, list[str]]:
     found: dict[str, list[str]] = {}
     for one in connection.execute(sa.select(output).order_by(output.c.request_key, output.c.idx)):
@@ -136,28 +151,35 @@ def test_what_was_paid_for_stays_behind_what_replaces_it(ledger: Ledger, cost_mi
     first, second = (claim(ledger, take=take) for take in (1, 2))
     assert isinstance(first, Claim)
     assert isinstance(second, Claim)
+    for key, one in (("a", first), ("b", second)):
+        done = FinishedStep(
+            step=Step.IMAGE, request_key=one.request_key, model="m", inputs={}, degraded=False, reason=None
+        )
+        ledger.prompts.finish(key, "d", done, sha256="before", params={})
     with ledger.database.write() as connection:
         connection.execute(sa.update(purchase).values(cost_micro_usd=cost_micro_usd))
         for letter in "aab":
-            add_artifact(connection, _file(letter))
+            add_artifact(connection, png(letter))
         assert not has_output(connection, first.request_key)
-        set_output(connection, second.request_key, _file("a"))
+        set_output(connection, second.request_key, png("a"))
         assert not has_output(connection, first.request_key)
         for letter in "abc":
-            add_artifact(connection, _file(letter))
-            set_output(connection, first.request_key, _file(letter))
-        set_output(connection, first.request_key, _file("c"))
+            add_artifact(connection, png(letter))
+            set_output(connection, first.request_key, png(letter))
+        set_output(connection, first.request_key, png("c"))
         assert _outputs(connection) == {first.request_key: list(kept), second.request_key: ["a"]}
         assert has_output(connection, first.request_key)
+        steps = connection.exec_driver_sql("SELECT prompt_key, sha256 FROM step ORDER BY prompt_key").all()
+    assert [(key, sha256.rstrip("0")) for key, sha256 in steps] == [("a", "c"), ("b", "a")]
 
 
 def test_a_file_that_is_recorded_again_is_needed_again(ledger: Ledger) -> None:
     """Only that one, and it stays what it was."""
     with ledger.database.write() as connection:
         for letter in "ab":
-            add_artifact(connection, _file(letter))
+            add_artifact(connection, png(letter))
         connection.execute(sa.update(artifact).values(unused_since="2026-01-01T00:00:00.000000+00:00"))
-        add_artifact(connection, _file("a"))
+        add_artifact(connection, png("a"))
         rows = connection.execute(sa.select(artifact).order_by(artifact.c.sha256)).all()
 
     assert [(one.sha256[0], one.size_bytes, one.mime, one.unused_since is None) for one in rows] == [
