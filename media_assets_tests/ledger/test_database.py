@@ -283,3 +283,57 @@ def test_a_kill_during_the_migration_leaves_a_ledger_that_opens(tmp_path: Path) 
             assert connection.exec_driver_sql("PRAGMA integrity_check").scalar() == "ok"
             assert compare_metadata(MigrationContext.configure(connection), metadata) == []
         opened.close()
+
+
+def _plans(connection: sa.Connection) -> int:
+    return int(connection.exec_driver_sql("SELECT count(*) FROM plan").scalar_one())
+
+
+def _insert(opened: Database, name: str) -> None:
+    with opened.write() as connection:
+        connection.exec_driver_sql(f"INSERT INTO plan VALUES ('{name}', 'o', 'p', 't')")  # noqa: S608 - ours
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "postgres"])
+def test_a_snapshot_sees_one_moment_and_the_next_one_another(
+    tmp_path: Path, kind: str, request: pytest.FixtureRequest
+) -> None:
+    """Money that moves from one table to another while they are read would look lost, or there twice."""
+    opened = (
+        _open(tmp_path) if kind == "sqlite" else Database(ledger_url(request.getfixturevalue("migrated"), tmp_path))
+    )
+    seen = []
+    for name in "12":
+        with opened.snapshot() as connection:
+            seen.append(_plans(connection))
+            _insert(opened, name)
+            seen.append(_plans(connection))
+    with opened.snapshot() as connection, contextlib.suppress(ZeroDivisionError):
+        raise ZeroDivisionError
+    with opened.read() as connection:
+        seen.append(_plans(connection))
+    opened.close()
+    assert seen == [0, 0, 1, 1, 2]
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "postgres"])
+def test_one_writer_waits_until_another_is_done(tmp_path: Path, kind: str, request: pytest.FixtureRequest) -> None:
+    """It reads first and then decides: what it has read must not be another's yesterday."""
+    opened = (
+        _open(tmp_path) if kind == "sqlite" else Database(ledger_url(request.getfixturevalue("migrated"), tmp_path))
+    )
+    read: list[int] = []
+
+    def read_and_write() -> None:
+        with opened.write() as connection:
+            read.append(_plans(connection))
+
+    other = threading.Thread(target=read_and_write)
+    with opened.write() as connection:
+        other.start()
+        time.sleep(0.1)  # in which it would read
+        connection.exec_driver_sql("INSERT INTO plan VALUES ('1', 'o', 'p', 't')")
+    other.join()
+
+    opened.close()
+    assert read == [1]

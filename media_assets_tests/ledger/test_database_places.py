@@ -6,6 +6,7 @@ import sys
 import traceback
 from pathlib import Path
 from subprocess import run
+from typing import Any
 
 import pytest
 
@@ -201,3 +202,47 @@ def test_where_no_mounts_are_told_nothing_is_refused(tmp_path: Path, monkeypatch
     monkeypatch.setattr(Path, "read_text", missing)
 
     assert file_system_of(tmp_path) == ""
+
+
+def _mounted(monkeypatch: pytest.MonkeyPatch, mounts: str) -> None:
+    read = Path.read_text
+
+    def read_mounts(path: Path, *arguments: Any, **keywords: Any) -> str:
+        return mounts if path == Path("/proc/self/mounts") else read(path, *arguments, **keywords)
+
+    monkeypatch.setattr(Path, "read_text", read_mounts)
+
+
+@pytest.mark.parametrize("kind", ["nfs", "nfs4", "cifs", "smb3", "smbfs", "fuse.sshfs", "9p", "afpfs", "webdav"])
+def test_every_kind_of_network_file_system_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    _mounted(monkeypatch, f"none / ext4 rw 0 0\nserver:/x {tmp_path} {kind} rw 0 0\n")
+
+    with pytest.raises(LedgerError, match=f"network file system \\({kind}\\)"):
+        _open(tmp_path)
+
+
+def test_a_file_is_on_the_innermost_mount_around_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The later of two on one folder hides the other; a folder whose name only begins alike is another one."""
+    path = tmp_path / "my films" / "ledger.db"
+    folder = str(tmp_path / "my films").replace(" ", "\\040")
+    mounts = [
+        "none / ext4 rw 0 0",
+        f"none {folder} nfs rw 0 0",
+        f"none {folder} xfs rw 0 0",
+        f"none {tmp_path} 9p rw 0 0",
+        f"none {folder}/ledger cifs rw 0 0",
+        f"none {folder}x smb3 rw 0 0",
+    ]
+    _mounted(monkeypatch, "\n".join(mounts))
+
+    found = [file_system_of(one) for one in (path, tmp_path / "ledger.db", Path("/etc/x"), tmp_path / "my films x")]
+
+    assert found == ["xfs", "9p", "ext4", "9p"]
+
+
+@pytest.mark.parametrize("url", ["sqlite://host/%2Fx.db", "sqlite://ann@/%2Fx.db", "sqlite://:geheim@/%2Fx.db"])
+def test_a_file_has_neither_server_nor_user_nor_password(url: str, tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="names a server"):
+        ledger_url(url, tmp_path)

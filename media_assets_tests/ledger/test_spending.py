@@ -3,9 +3,12 @@
 from datetime import date
 from pathlib import Path
 
+import sqlalchemy as sa
+
 from media_assets.errors import UnknownOutcomeError
 from media_assets.ledger import Ledger, open_ledger
 from media_assets.ledger.budgets import Cap
+from media_assets.ledger.schema import budget
 from media_assets.ledger.spending import PLANNED
 from media_assets.prompt import Step
 from media_assets_tests.ledger.money import DAY, buy, claim_for, day_cap, micro, open_plan, prompt_cap, provider_cap
@@ -87,3 +90,57 @@ def test_the_budgets_of_some_days_are_those_of_all_and_of_each_provider(ledger: 
         _TOMORROW.scope,
         provider_cap().scope,
     ]
+
+
+def test_what_is_asked_of_one_scope_is_told_of_that_one(ledger: Ledger) -> None:
+    """In order of prompts and steps, with what each purchase is for; one that is settled holds nothing."""
+    caps = [day_cap(), prompt_cap()]
+    open_plan(ledger, "0.10", [Cap("run:other", micro("1"), "cap")], step=Step.AUDIO)
+    open_plan(ledger, "0.20", caps, step=Step.VIDEO)
+    open_plan(ledger, "0.30", [day_cap()])
+    buy(ledger, "0.10", caps, take=3)
+
+    told = [(one.step, one.scopes, one.micro_usd) for one in ledger.spending.reserved([DAY, "prompt:cheap"])]
+
+    assert told == [("image", (DAY,), micro("0.30")), ("video", (DAY, "prompt:cheap"), micro("0.20"))]
+    assert [one.scopes for one in ledger.spending.reserved(["prompt:cheap"])] == [("prompt:cheap",)]
+    assert ledger.spending.settling([DAY, "run:x"], besides=()) == {DAY}
+    assert ledger.spending.reserved([]) == []
+
+
+def test_the_least_that_is_reserved_is_in_use(ledger: Ledger) -> None:
+    """A run's or a prompt's budget is shown while a single micro-dollar is held, and history after that."""
+    caps = [Cap("run:now", micro("1"), "cap")]
+    plan_id = open_plan(ledger, "0.000001", caps)
+    assert [one.scope for one in ledger.spending.scopes(TODAY)] == ["run:now"]
+
+    ledger.prompts.close_plan(plan_id)
+
+    assert ledger.spending.scopes(TODAY) == []
+
+
+def test_an_accepted_overrun_leaves_a_cap_that_holds_what_is_there(ledger: Ledger) -> None:
+    """What is still reserved counts, too; a cap that is not passed stays; and other budgets stay as they are."""
+    buy(ledger, "0.10", [day_cap(), prompt_cap(), _TOMORROW], billed_usd="0.95")
+    open_plan(ledger, "0.04", [Cap("run:x", micro("1"), "cap")])
+    held = sa.update(budget).where(budget.c.scope == DAY).values(reserved_micro_usd=micro("0.30"))
+    with ledger.database.write() as connection:
+        connection.execute(held)
+
+    assert {one.scope for one in ledger.spending.overruns()} == {DAY, "prompt:cheap", _TOMORROW.scope}
+    assert [ledger.spending.accept(scope) for scope in (DAY, "prompt:cheap", "run:x", "none")] == [
+        True,
+        True,
+        False,
+        False,
+    ]
+
+    with ledger.database.read() as connection:
+        rows = {row.scope: row for row in connection.execute(sa.select(budget))}
+    assert [(rows[scope].cap_micro_usd, rows[scope].overrun) for scope in (DAY, "prompt:cheap", _TOMORROW.scope)] == [
+        (micro("1.25"), False),
+        (micro("1"), False),
+        (micro("1"), True),
+    ]
+    assert (rows[DAY].overrun_by, rows[DAY].overrun_micro_usd) == (None, None)
+    assert rows[_TOMORROW.scope].overrun_micro_usd == micro("0.85")
