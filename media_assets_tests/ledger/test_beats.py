@@ -71,3 +71,33 @@ def test_who_has_waited_too_long_is_told_and_what_was_not_begun_is_not_done() ->
     beats.ask(lambda: done.append("in time"), within_s=20)
     beats.stop(20)
     assert done == ["in time"]
+
+
+def test_it_is_over_when_it_was_stopped_and_keeps_no_process_from_ending() -> None:
+    """What it has begun it brings to its end first: it may be just about to say goodbye."""
+    beats, done = Beats(lambda: 60.0, 60.0), []
+
+    def work() -> None:
+        time.sleep(0.2)
+        done.append("done")
+
+    with pytest.raises(TimeoutError):
+        beats.ask(work, within_s=0.01)
+    beats.stop(20)
+
+    assert done == ["done"]
+    assert not beats._thread.is_alive()
+    assert beats._thread.daemon
+
+
+def test_the_first_beat_comes_in_its_time() -> None:
+    beaten, began = threading.Event(), time.monotonic()
+
+    def beat() -> float:
+        beaten.set()
+        return 60.0
+
+    beats = Beats(beat, 0.1)
+    assert beaten.wait(20)
+    assert time.monotonic() - began >= 0.1
+    beats.stop(20)

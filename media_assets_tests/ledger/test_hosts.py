@@ -1,15 +1,18 @@
 """What the kernel says of a process: certain where it says "gone", and silent where it cannot know."""
 
 import os
+import platform
 import sys
 import time
 from pathlib import Path
 from subprocess import PIPE, Popen
 
 import pytest
+import sqlalchemy as sa
 
 from media_assets.ledger import hosts
 from media_assets.ledger.hosts import clock, is_gone, started, this_host
+from media_assets.ledger.schema import owner
 
 
 def _sleeper() -> Popen[bytes]:
@@ -86,3 +89,31 @@ def test_another_users_process_is_gone_only_if_it_is_seen_to_be_another_one(
     assert is_gone(os.getpid(), str(int(start) - 1))
     monkeypatch.setattr(hosts, "_PROC", tmp_path)
     assert not is_gone(os.getpid(), start)
+
+
+def test_a_long_name_is_cut_to_what_the_ledger_takes(monkeypatch: pytest.MonkeyPatch) -> None:
+    column = owner.c.host.type
+    assert isinstance(column, sa.String)
+    monkeypatch.setattr(platform, "node", lambda: "x" * 300)
+
+    assert this_host().name == "x" * (column.length or 0)
+
+
+def test_a_system_that_does_not_count_its_sleep_has_a_clock_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    if hasattr(time, "CLOCK_BOOTTIME"):
+        assert abs(clock() - time.clock_gettime(time.CLOCK_BOOTTIME)) < 10
+        monkeypatch.delattr(time, "CLOCK_BOOTTIME")
+
+    assert abs(clock() - time.monotonic()) < 10
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells the start of a process in /proc")
+def test_a_process_may_call_itself_what_it_likes() -> None:
+    """Its name stands before its start, with brackets and bytes that are no text."""
+    name = Path("/proc/self/comm")
+    before, start = name.read_bytes(), started(os.getpid())
+    name.write_bytes(b") \xff Z 1")
+    try:
+        assert started(os.getpid()) == start != ""
+    finally:
+        name.write_bytes(before)

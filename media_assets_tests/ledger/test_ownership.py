@@ -4,6 +4,7 @@ import contextlib
 import fcntl
 import os
 import signal
+import stat
 import sys
 import threading
 import time
@@ -251,3 +252,38 @@ def test_a_child_that_closes_its_parents_ledger_leaves_its_files(
 
     assert half.is_dir()
     assert (ledger.owner.folder / f"{ledger.owner.id}.lock").exists()
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="this machine does not tell which files are open")
+def test_looking_and_burying_leave_no_file_open(owner: Owner) -> None:
+    """A long run looks a thousand times; and what stays open stays locked, so that nobody could bury it."""
+    other = Owner(owner.folder)
+    (owner.folder / "dead.lock").touch()
+    before = len(os.listdir("/proc/self/fd"))  # noqa: PTH208 - of names that are gone by then
+
+    assert [owner.is_alive(name) for name in ("dead", other.id, "never")] == [False, True, False]
+    for name in ("dead", other.id, "never"):
+        owner.bury(name)
+
+    assert len(os.listdir("/proc/self/fd")) == before  # noqa: PTH208
+    assert not (owner.folder / "dead.lock").exists()
+    other.close()
+    assert len(os.listdir("/proc/self/fd")) == before - 1  # noqa: PTH208
+
+
+def test_a_lock_file_is_its_owners_alone_and_says_who_that_is(owner: Owner) -> None:
+    path = owner.folder / f"{owner.id}.lock"
+
+    assert path.read_text() == f"{os.getpid()}\n"
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+def test_a_call_that_was_held_up_is_not_sent(owner: Owner) -> None:
+    """Others reckon from its deadline on; one that is closed is nobody's at all, and may be closed again."""
+    owner.permit(60)()
+    with pytest.raises(LedgerError, match=r"was not sent: more than -0\.001 s passed"):
+        owner.permit(-0.001)()
+    owner.close()
+    (owner.folder / f"{owner.id}.lock").touch()
+    owner.close()
+    assert not owner.is_alive(owner.id)

@@ -8,7 +8,7 @@ import pytest
 import sqlalchemy as sa
 
 from media_assets.catalog import Recovery
-from media_assets.errors import Rerun
+from media_assets.errors import LedgerError, Rerun, UnknownOutcomeError
 from media_assets.ledger import Ledger, open_ledger
 from media_assets.ledger.claims import Claim, known_of
 from media_assets.ledger.prompts import FinishedStep
@@ -18,14 +18,18 @@ from media_assets.ledger.rows import (
     PurchaseRow,
     PurchaseState,
     add_artifact,
+    error_json,
     failed_before,
     has_failed,
     has_failed_for_good,
     has_output,
+    id_in,
     insert_purchase,
     interested_owners,
     is_taken,
     may_have_passed,
+    raise_fence,
+    reserved_rows,
     set_output,
 )
 from media_assets.ledger.schema import artifact, output, purchase
@@ -216,3 +220,39 @@ def test_a_found_prediction_is_one_to_ask_about(row: PurchaseRow) -> None:
     assert row.prediction is None
     assert known.prediction == Prediction(id="p-1", state=State.UNKNOWN, urls={"status": "https://x.example/p-1"})
     assert row.request() == REQUEST
+
+
+def test_a_fence_is_raised_by_who_has_read_it(ledger: Ledger, row: PurchaseRow) -> None:
+    """On any other purchase, or after somebody else, it would take away what is not known."""
+    ledger.purchases.leave(Claim(request_key=row.request_key, fence=1, found=None))
+    claim(ledger, take=1)
+    with ledger.database.write() as connection:
+        assert raise_fence(connection, row, {"owner": "me"}) == 2
+        with pytest.raises(sa.exc.NoResultFound):
+            raise_fence(connection, row, {"owner": "me"})
+        fences = connection.execute(sa.select(purchase.c.take, purchase.c.fence).order_by(purchase.c.take)).all()
+    assert [tuple(one) for one in fences] == [(0, 2), (1, 1)]
+
+
+def test_an_error_names_a_prediction_unless_it_is_anothers(ledger: Ledger, row: PurchaseRow) -> None:
+    """The ledger takes no name twice; and an error is kept in the letters it was told in."""
+    second = claim(ledger, take=1)
+    assert isinstance(second, Claim)
+    token = ledger.purchases.write_intent(second)
+    ledger.purchases.write_submitted(second, token, Prediction(id="p-1", state=State.RUNNING))
+    errors = [UnknownOutcomeError("?", prediction_id=name) for name in ("p-1", "p-2", None)]
+
+    with ledger.database.read() as connection:
+        found = [id_in(connection, row.request_key, one) for one in (*errors, LedgerError("locked"))]
+
+    assert found == [{}, {"prediction_id": "p-2"}, {}, {}]
+    assert "locked ■" in error_json(LedgerError("locked ■"))
+
+
+def test_only_what_is_reserved_is_told_as_such(ledger: Ledger, row: PurchaseRow) -> None:
+    sent = claim(ledger, take=1)
+    assert isinstance(sent, Claim)
+    ledger.purchases.write_intent(sent)
+
+    with ledger.database.read() as connection:
+        assert [one.request_key for one in reserved_rows(connection)] == [row.request_key]
