@@ -9,6 +9,7 @@ import contextlib
 import dataclasses
 import functools
 import gc
+import itertools
 import json
 import os
 import selectors
@@ -260,7 +261,7 @@ def _functions_in(paths: set[str]) -> _Functions:
 def _put_in_place(mutant: Mutant, functions: _Functions) -> None:
     tree = mutated_tree(mutant)
     if mutant.is_assignment:
-        _assign(mutant, tree)
+        _assign(mutant, tree, functions)
         return
     _forget_cached(str(mutant.path))
     done = 0
@@ -290,7 +291,7 @@ def _codes_in(code: types.CodeType) -> Iterator[types.CodeType]:
             yield from _codes_in(one)
 
 
-def _assign(mutant: Mutant, tree: ast.Module) -> None:
+def _assign(mutant: Mutant, tree: ast.Module, functions: _Functions) -> None:
     """Evaluate a module's changed assignment, and those that build on it, and give them to whoever has taken them."""
     modules = [one for one in sys.modules.values() if getattr(one, "__name__", "").startswith("media_assets")]
     (home,) = (one for one in modules if getattr(one, "__file__", None) == str(mutant.path))
@@ -309,6 +310,13 @@ def _assign(mutant: Mutant, tree: ast.Module) -> None:
         for name in names:
             if vars(module).get(name) is before[name]:
                 setattr(module, name, after[name])
+    # Numbers and words are shared by whoever has equal ones.
+    changed = {id(before[name]): after[name] for name in names if not isinstance(before[name], int | str | None)}
+    for function in itertools.chain.from_iterable(functions.values()):
+        if function.__defaults__:
+            function.__defaults__ = tuple(changed.get(id(one), one) for one in function.__defaults__)
+        for name, one in (function.__kwdefaults__ or {}).items():
+            function.__kwdefaults__[name] = changed.get(id(one), one)
 
 
 def _assigned(statement: ast.stmt) -> str:

@@ -1,6 +1,7 @@
 """The ledger's database: its settings are in force, its writers take turns, and its migration survives crashes."""
 
 import contextlib
+import fcntl
 import os
 import sqlite3
 import stat
@@ -337,3 +338,31 @@ def test_one_writer_waits_until_another_is_done(tmp_path: Path, kind: str, reque
 
     opened.close()
     assert read == [1]
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "postgres"])
+def test_one_process_migrates_and_all_others_wait(tmp_path: Path, kind: str, request: pytest.FixtureRequest) -> None:
+    """And whoever has migrated lets the next one go on, however long it lives."""
+    where = ledger_url(None if kind == "sqlite" else request.getfixturevalue("url"), tmp_path)
+    opened: list[Database] = []
+    other = threading.Thread(target=lambda: opened.append(Database(where)))
+    with contextlib.ExitStack() as held:
+        if kind == "sqlite":
+            file = held.enter_context(Path(f"{where.database}.migrate-lock").open("w"))
+            fcntl.flock(file, fcntl.LOCK_EX)
+        else:
+            engine = sa.create_engine(where, poolclass=sa.NullPool)
+            connection = held.enter_context(engine.connect())
+            connection.execute(sa.select(sa.func.pg_advisory_lock(database_module._MIGRATION_LOCK_ID)))
+        other.start()
+        other.join(0.3)
+        assert other.is_alive()
+    other.join(20)
+
+    (one,) = opened
+    assert one.revision() == HEAD
+    if kind == "postgres":
+        with one.read() as connection:
+            locks = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'"
+            assert connection.exec_driver_sql(locks).scalar_one() == 0
+    one.close()

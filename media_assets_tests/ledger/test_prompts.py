@@ -322,8 +322,12 @@ def test_a_retry_takes_no_newer_take_back(ledger: Ledger) -> None:
     assert again is not None
     assert other is not None
     assert (again.take_of(Step.IMAGE), other.take_of(Step.IMAGE), other.take_of(Step.VIDEO)) == (1, 1, 1)
+    assert other.take_of(Step.AUDIO) == 0
     now = _pinned(ledger)
     assert (now.prompt.take_of(Step.IMAGE), now.pin_seq, now.status) == (2, 3, "done")
+    video = ledger.prompts.raise_takes("cheap", [Step.VIDEO], origin="3")
+    assert video is not None
+    assert video.take_of(Step.VIDEO) == 1, "each step counts for itself"
 
 
 def test_a_status_is_of_the_prompt_that_was_made(ledger: Ledger) -> None:
@@ -349,8 +353,12 @@ def test_a_plan_of_another_wish_marks_nothing(ledger: Ledger) -> None:
     ledger.prompts.open_plan("1", "cheap", amounts={}, caps=[], digest="another")
 
     assert [_pinned(ledger, key).status for key in ("cheap", "other")] == ["pending", "pending"]
+    ledger.prompts.set_status(cheap_prompt(), "failed", {"class": "X"})
+    with ledger.database.write() as connection:
+        connection.execute(sa.update(prompt).values(updated_at="2020"))
     ledger.prompts.open_plan("2", "cheap", amounts={}, caps=[], digest=cheap_prompt().digest)
     assert [_pinned(ledger, key).status for key in ("cheap", "other")] == ["running", "pending"]
+    assert (_pinned(ledger).error, _pinned(ledger).updated_at > "2021") == (None, True)
     with ledger.database.read() as connection:
         rows = connection.execute(sa.select(plan.c.id, plan.c.owner, plan.c.prompt_key).order_by(plan.c.id)).all()
     assert [tuple(row) for row in rows] == [(name, ledger.owner.id, "cheap") for name in "12"]

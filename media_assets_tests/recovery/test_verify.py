@@ -357,3 +357,21 @@ def test_a_busy_home_has_no_findings(home: Path) -> None:
 
     assert [one.exit_code for (one,) in ended] == [0] * 4
     assert ended[3][0].value == []
+
+
+def test_what_is_wrong_is_told_of_what_it_is_wrong_with(shop: Shop) -> None:
+    """Of several purchases the one without its file, of free ones and paid ones each its own way out."""
+    sha256 = _artifact(shop).sha256
+    for take in (1, 2, 3):
+        shop.buy(take=take, paid=take < 3)
+    keys = {row.take: row.request_key for row in shop.ledger.purchases.search()}
+    gone = [keys[2], keys[3]]
+    _execute(shop, sa.delete(output).where(output.c.request_key.in_(gone)))
+
+    told = {one.about: one.do for one in _findings(shop) if one.kind == "no-output"}
+
+    assert told.keys() == set(gone)
+    assert "new take" in told[keys[2]]
+    assert "made again, free" in told[keys[3]]
+    assert shop.ledger.audit.buyers(sha256) == sorted((keys[take], True) for take in (0, 1))
+    assert shop.ledger.audit.buyers("0" * 64) == []
