@@ -55,10 +55,9 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--tests", nargs="*", default=TESTS)
     parser.add_argument("--budget-s", type=float, default=_BUDGET_S)
     options = parser.parse_args(arguments)
-    mutants = _mutants(options.files)
-    every = len(mutants)
-    random.Random(options.seed).shuffle(mutants)  # noqa: S311 - the same order for the same seed
-    mutants = mutants[: options.most]
+    every = _mutants(options.files)
+    random.Random(options.seed).shuffle(every)  # noqa: S311 - the same order for the same seed
+    mutants = every[: options.most]
     outcomes: list[Outcome] = []
 
     def tell(outcome: Outcome) -> None:
@@ -88,7 +87,7 @@ def _shown(mutant: Mutant) -> str:
     return f"{place.replace(':', f':{mutant.line} ', 1)}: {change}"
 
 
-def _report(mutants: list[Mutant], outcomes: list[Outcome], every: int) -> int:
+def _report(mutants: list[Mutant], outcomes: list[Outcome], every: list[Mutant]) -> int:
     lines = EXPLAINED.read_text(encoding="utf-8").splitlines()
     explained = {line.removeprefix("- ").partition(" — ")[0] for line in lines if line.startswith("- ")}
     by_file: dict[str, Counter[str]] = {}
@@ -103,10 +102,15 @@ def _report(mutants: list[Mutant], outcomes: list[Outcome], every: int) -> int:
         print(f"survived, and {EXPLAINED.name} does not say why: {_shown(mutant)}")
     noticed = whats["killed"] + whats["timed out"]
     tried = noticed + whats["survived"]
+    files = {mutant.path.name for mutant in every}
+    there = {mutant.name for mutant in every}
+    for name in sorted(explained):
+        if name.partition(":")[0] in files and name not in there:
+            print(f"{EXPLAINED.name} explains what there is no more: {name}")
     print(
         f"{noticed} of {tried} mutants killed ({noticed / tried:.1%}, {whats['timed out']} of them by the deadline); "
         f"{whats['survived']} survived, {len(new)} of them unexplained; "
-        f"{every - len(outcomes)} of {every} not tried, {whats['not in place']} not in place"
+        f"{len(every) - len(outcomes)} of {len(every)} not tried, {whats['not in place']} not in place"
     )
     return 0 if noticed >= LEAST_KILLED * tried and not whats["not in place"] else 1
 
