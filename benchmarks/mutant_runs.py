@@ -315,8 +315,8 @@ def _assign(mutant: Mutant, tree: ast.Module, functions: _Functions) -> None:
     for function in itertools.chain.from_iterable(functions.values()):
         if function.__defaults__:
             function.__defaults__ = tuple(changed.get(id(one), one) for one in function.__defaults__)
-        for name, one in (function.__kwdefaults__ or {}).items():
-            function.__kwdefaults__[name] = changed.get(id(one), one)
+        by_keyword = function.__kwdefaults__ or {}
+        by_keyword |= {name: changed.get(id(one), one) for name, one in by_keyword.items()}
 
 
 def _assigned(statement: ast.stmt) -> str:
