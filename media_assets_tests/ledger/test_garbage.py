@@ -141,7 +141,7 @@ def test_a_step_keeps_its_file_as_long_as_its_purchase_has_one(ledger: Ledger) -
         assert _unused(ledger) == ({} if key == "film" else {"b": None})
 
 
-def test_what_was_stored_and_never_recorded_is_wanted_by_what_has_nopng(ledger: Ledger) -> None:
+def test_what_was_stored_and_never_recorded_is_wanted_by_what_has_no_file(ledger: Ledger) -> None:
     """And was paid for, or may have been: unless a person gave it up."""
     rows = {state: _buy(ledger, number, state=state) for number, state in enumerate(S)}
     free = _buy(ledger, 20, recovery=Recovery.FREE, state=S.SUBMITTED)

@@ -1,6 +1,7 @@
 """The statements that go over a process's session on Postgres: about which owners each of them is, and what it asks."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +19,6 @@ from media_assets_tests.ledger.far_host import REQUEST
 
 _PAST, _FUTURE = "2020-01-01T00:00:00.000000+00:00", "2099-01-01T00:00:00.000000+00:00"
 _LEASE_S = 90.0
-
-Open = Callable[..., LockSession]
 
 
 @pytest.fixture
@@ -174,8 +173,7 @@ def test_owners_are_struck_off_once_nothing_open_names_them(database: Database, 
     _add(database, "perhaps alive")
     with database.write() as connection:
         for take, state in enumerate(PurchaseState):
-            request = type(REQUEST)(**{**vars(REQUEST), "take": take})
-            insert_purchase(connection, request, {**values, "state": state, "owner": state.lower()})
+            insert_purchase(connection, replace(REQUEST, take=take), {**values, "state": state, "owner": state.lower()})
         connection.execute(sa.insert(plan).values(id="p", owner="planned", prompt_key="a", created_at=""))
 
     session.forget_ended()
