@@ -4,8 +4,10 @@ import pytest
 
 from media_assets.errors import BudgetExceededError, Rerun
 from media_assets.ledger import Ledger
-from media_assets.ledger.budgets import Cap, Need
+from media_assets.ledger.budgets import Cap, Need, NotReservedError
+from media_assets.ledger.claims import Settlement
 from media_assets.ledger.spending import Reserved
+from media_assets.prediction import Prediction, State
 from media_assets.prompt import Step
 from media_assets_tests.ledger.money import (
     buy,
@@ -121,3 +123,42 @@ def test_looking_ahead_says_what_reserving_would(ledger: Ledger) -> None:
     (short,) = ledger.spending.shortfalls(Need({Step.IMAGE: whole + 1}), [cap])
 
     assert (short.spent_micro_usd, short.reserved_micro_usd, short.needed_micro_usd) == (0, 0, whole + 1)
+
+
+def test_a_single_micro_dollar_must_have_been_reserved(ledger: Ledger) -> None:
+    """And no more than that: what is free needs nothing."""
+    plan_id = open_plan(ledger, "0", [prompt_cap()])
+
+    assert claim_for(ledger, plan_id, take=1, usd="0").fence == 1
+    with pytest.raises(NotReservedError, match="are needed for the image"):
+        claim_for(ledger, plan_id, take=2, usd="0.000001")
+
+
+@pytest.mark.parametrize("state", ["SUBMITTING", "DONE"])
+def test_a_plan_that_finds_its_purchase_sent_gives_its_own_money_back(ledger: Ledger, state: str) -> None:
+    """What is held for the purchase pays for it, or has paid; a second reservation would block others for nothing."""
+    first = claim_for(ledger, open_plan(ledger, "0.30", [prompt_cap()]), usd="0.30")
+    token = ledger.purchases.write_intent(first)
+    if state == "DONE":
+        done = Prediction(id="p-1", state=State.SUCCEEDED)
+        ledger.purchases.write_submitted(first, token, done, Settlement(cost_micro_usd=micro("0.20")))
+    ledger.purchases.hand_over(first)
+    ledger.purchases.leave(first)
+    second = open_plan(ledger, "0.40", [prompt_cap(), day_cap()])
+
+    again = claim_for(ledger, second, usd="0.40")
+
+    assert again.found == state
+    spent, held = ("0.20", "0.00") if state == "DONE" else ("0.00", "0.30")
+    assert standing(ledger) == {"prompt:cheap": (spent, held, False), day_cap().scope: ("0.00", "0.00", False)}
+
+
+def test_who_would_bill_a_plan_is_who_is_paid_in_it() -> None:
+    need = Need(
+        {Step.IMAGE: 1, Step.VIDEO: 0, Step.AUDIO: 2},
+        {Step.IMAGE: "fal", Step.VIDEO: "local", Step.AUDIO: "openai"},
+    )
+
+    assert need.billed_by() == {"fal", "openai"}
+    assert need.under(provider_cap(provider="openai")) == {Step.AUDIO: 2}
+    assert need.under(day_cap()) == {Step.IMAGE: 1, Step.AUDIO: 2}
