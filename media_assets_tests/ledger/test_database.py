@@ -363,6 +363,7 @@ def test_one_process_migrates_and_all_others_wait(tmp_path: Path, kind: str, req
     assert one.revision() == HEAD
     if kind == "postgres":
         with one.read() as connection:
-            locks = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'"
+            here = "(SELECT oid FROM pg_database WHERE datname = current_database())"
+            locks = f"SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND database = {here}"  # noqa: S608
             assert connection.exec_driver_sql(locks).scalar_one() == 0
     one.close()
