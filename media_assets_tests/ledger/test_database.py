@@ -151,6 +151,22 @@ def test_whoever_opens_a_new_ledger_beside_others_waits(tmp_path: Path) -> None:
     release.join()
 
 
+def test_a_ledger_that_cannot_be_switched_to_its_log_is_not_used_without(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Somebody reads a file of before, and goes on: in its old mode readers and writers would lock each other out."""
+    with contextlib.closing(sqlite3.connect(tmp_path / "ledger.db", isolation_level=None)) as other:
+        other.execute("CREATE TABLE something (x)")
+        other.execute("BEGIN")
+        other.execute("SELECT * FROM something").fetchall()
+        monkeypatch.setattr(database_module, "_BUSY_TIMEOUT_MS", 50)
+
+        with pytest.raises(LedgerError, match="locked"):
+            _open(tmp_path)
+
+    _open(tmp_path).close()
+
+
 def test_only_another_writer_is_waited_for(tmp_path: Path) -> None:
     """A full disk, or a mistake of ours, is no better in half a minute."""
     opened = _open(tmp_path)
