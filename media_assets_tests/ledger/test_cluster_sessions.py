@@ -9,13 +9,14 @@ from typing import cast
 
 import pytest
 
-from media_assets.errors import LedgerError
+from media_assets.errors import LedgerError, ProviderUnavailableError
 from media_assets.ledger import Ledger, open_ledger
+from media_assets.ledger.claims import Busy, Claim
 from media_assets.ledger.cluster import ClusterOwner
 from media_assets.ledger.database import Database, ledger_url
 from media_assets.ledger.lock_session import LockSession
 from media_assets.ledger.ownership import Life, OwnershipOptions
-from media_assets_tests.ledger.far_host import owned_by
+from media_assets_tests.ledger.far_host import PREDICTION, claim, owned_by
 from media_assets_tests.ledger.proxies import Line
 
 
@@ -140,3 +141,31 @@ def test_a_forked_child_opens_its_own_connections_and_leaves_its_parents(watchin
     with watching.read() as connection:
         assert connection.exec_driver_sql(ask).scalar_one() == mine
     assert its not in {0, mine}
+
+
+def test_what_may_be_on_its_way_is_left_alone_by_its_newest_attempt(migrated: str, tmp_path: Path) -> None:
+    """Until its deadline and the quarantine are over; another's attempts do not count, nor what was accepted."""
+    options = owned_by("here", lease_s=600, quarantine_s=50)
+    with open_ledger(tmp_path / "here", migrated, options) as here:
+        with open_ledger(tmp_path / "there", migrated, owned_by("there", lease_s=600)) as there:
+            sending, other, sent = (claim(there, take=take) for take in range(3))
+            assert isinstance(sending, Claim)
+            assert isinstance(other, Claim)
+            assert isinstance(sent, Claim)
+            token = there.purchases.write_intent(sending, within_s=600)
+            there.purchases.write_put_back(sending, token, ProviderUnavailableError("no route"), block_s=0)
+            there.purchases.write_intent(sending, within_s=7)
+            there.purchases.write_intent(other, within_s=900)
+            there.purchases.write_submitted(sent, there.purchases.write_intent(sent, within_s=900), PREDICTION)
+            with there.database.write() as connection:
+                connection.exec_driver_sql("UPDATE purchase SET owner = 'of-old'")
+
+        found = claim(here)
+
+        assert isinstance(found, Busy)
+        assert "frozen" in found.reason
+        assert 40 < (found.wait_s or 0) <= 57
+        assert isinstance(claim(here, take=2), Claim)
+        with here.database.write() as connection:
+            connection.exec_driver_sql("UPDATE attempt SET intent_at = '2020-01-01T00:00:00.000000+00:00' WHERE n = 2")
+        assert isinstance(claim(here), Claim)
