@@ -75,11 +75,11 @@ def test_each_file_is_remembered_from_when_it_was_found_unused(ledger: Ledger) -
     _add(ledger, "b", "c")
     assert _unused(ledger) == {"b": None, "c": None}
     assert ledger.garbage.mark(_THEN + _DAY) == 2
-    _add(ledger, "a")
+    _add(ledger, "f")
     assert ledger.garbage.mark(_THEN) == 1
 
     assert list(_unused(ledger).items()) == [
-        ("a", as_written(_THEN)),
+        ("f", as_written(_THEN)),
         ("b", as_written(_THEN + _DAY)),
         ("c", as_written(_THEN + _DAY)),
     ]
@@ -88,7 +88,7 @@ def test_each_file_is_remembered_from_when_it_was_found_unused(ledger: Ledger) -
         connection.execute(sa.delete(output).where(output.c.sha256 == png("e").sha256))
     assert ledger.garbage.mark(_THEN + 2 * _DAY) == 1
     assert _unused(ledger) == {
-        "a": as_written(_THEN),
+        "f": as_written(_THEN),
         "b": as_written(_THEN + _DAY),
         "e": as_written(_THEN + 2 * _DAY),
     }

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
+from sqlalchemy.engine import make_url
 
 from media_assets.ledger.clock import utc_now
 from media_assets.ledger.database import Database, ledger_url
@@ -16,6 +17,7 @@ from media_assets.ledger.rows import PurchaseState, insert_purchase
 from media_assets.ledger.schema import owner as owners
 from media_assets.ledger.schema import plan
 from media_assets_tests.ledger.far_host import REQUEST
+from media_assets_tests.postgres_server import Server
 
 _PAST, _FUTURE = "2020-01-01T00:00:00.000000+00:00", "2099-01-01T00:00:00.000000+00:00"
 _LEASE_S = 90.0
@@ -190,3 +192,18 @@ def test_a_lock_is_of_one_owner_and_ends_with_its_session(database: Database, se
     again.close()
     assert session.take() or session.take()
     other.close()
+
+
+def test_a_lease_is_as_long_in_every_time_zone(server: Server, migrated: str, tmp_path: Path) -> None:
+    """A server that shows its users their own time must not give a purchase away nine hours early, or late."""
+    server.run(f"ALTER DATABASE {make_url(migrated).database} SET timezone = 'Asia/Tokyo'")
+    opened = Database(ledger_url(migrated, tmp_path))
+    session = LockSession(opened, "me", _LEASE_S)
+    session.register(Host("here", "b"), 1, "2")
+
+    seen = session.see("me")
+
+    session.close()
+    opened.close()
+    assert seen is not None
+    assert _LEASE_S - 20 < seen.lease_left_s <= _LEASE_S

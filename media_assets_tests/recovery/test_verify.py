@@ -367,11 +367,12 @@ def test_what_is_wrong_is_told_of_what_it_is_wrong_with(shop: Shop) -> None:
     keys = {row.take: row.request_key for row in shop.ledger.purchases.search()}
     gone = [keys[2], keys[3]]
     _execute(shop, sa.delete(output).where(output.c.request_key.in_(gone)))
+    _execute(shop, sa.insert(output).values(request_key=keys[2], idx=1, sha256=sha256))  # which was replaced
 
     told = {one.about: one.do for one in _findings(shop) if one.kind == "no-output"}
 
     assert told.keys() == set(gone)
     assert "new take" in told[keys[2]]
     assert "made again, free" in told[keys[3]]
-    assert shop.ledger.audit.buyers(sha256) == sorted((keys[take], True) for take in (0, 1))
+    assert shop.ledger.audit.buyers(sha256) == sorted((keys[take], True) for take in (0, 1, 2))
     assert shop.ledger.audit.buyers("0" * 64) == []
