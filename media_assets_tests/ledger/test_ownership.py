@@ -18,6 +18,7 @@ from media_assets.errors import LedgerError
 from media_assets.ledger import open_ledger
 from media_assets.ledger.ownership import Owner
 from media_assets_tests.children import race
+from media_assets_tests.ledger.files import open_files
 
 _DEADLINE_S = 20
 
@@ -218,12 +219,11 @@ def test_an_owner_whose_file_was_swept_as_it_was_born_makes_another(
             swept[0].unlink()
         lock(descriptor, how)
 
-    before = len(os.listdir("/dev/fd"))  # noqa: PTH208 - of names that are gone by then
     monkeypatch.setattr(fcntl, "flock", sweep_then_lock)
     owner = Owner(tmp_path / "owners")
     monkeypatch.undo()
 
-    assert len(os.listdir("/dev/fd")) == before + 1  # noqa: PTH208
+    assert len(open_files(owner.folder)) == 1
 
     assert swept != [owner.folder / f"{owner.id}.lock"]
     assert [path.stem for path in owner.folder.iterdir()] == [owner.id]
@@ -261,16 +261,16 @@ def test_looking_and_burying_leave_no_file_open(owner: Owner) -> None:
     """A long run looks a thousand times; and what stays open stays locked, so that nobody could bury it."""
     other = Owner(owner.folder)
     (owner.folder / "dead.lock").touch()
-    before = len(os.listdir("/dev/fd"))  # noqa: PTH208 - of names that are gone by then
+    assert len(open_files(owner.folder)) == 2
 
     assert [owner.is_alive(name) for name in ("dead", other.id, "never")] == [False, True, False]
     for name in ("dead", other.id, "never"):
         owner.bury(name)
 
-    assert len(os.listdir("/dev/fd")) == before  # noqa: PTH208
+    assert len(open_files(owner.folder)) == 2
     assert not (owner.folder / "dead.lock").exists()
     other.close()
-    assert len(os.listdir("/dev/fd")) == before - 1  # noqa: PTH208
+    assert len(open_files(owner.folder)) == 1
 
 
 def test_a_lock_file_is_its_owners_alone_and_says_who_that_is(owner: Owner) -> None:
