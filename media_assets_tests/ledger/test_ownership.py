@@ -289,3 +289,13 @@ def test_a_call_that_was_held_up_is_not_sent(owner: Owner) -> None:
     (owner.folder / f"{owner.id}.lock").touch()
     owner.close()
     assert not owner.is_alive(owner.id)
+
+
+def test_closing_does_not_mind_that_its_file_is_gone(tmp_path: Path) -> None:
+    """Somebody emptied the folder by hand; the run that ends has other things to say."""
+    owner = Owner(tmp_path / "owners")
+    (owner.folder / f"{owner.id}.lock").unlink()
+
+    owner.close()
+
+    assert not owner.is_alive(owner.id)
