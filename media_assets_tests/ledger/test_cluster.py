@@ -285,6 +285,7 @@ def test_a_forked_child_lets_go_without_a_word_to_the_server(
         monkeypatch.setattr(owner, "pid", os.getppid())
         owner.forget()
         owner.forget()
+        assert session._descriptor < 0, "what has that number next is not this session's"
         monkeypatch.setattr(owner, "pid", own)
         time.sleep(0.2)  # in which the server would hear it
 

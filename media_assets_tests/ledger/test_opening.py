@@ -1,6 +1,7 @@
 """Opening, sweeping and closing a ledger: where its folders are, what the dead left behind, and what is let go of."""
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -72,3 +73,30 @@ def test_a_ledger_that_cannot_be_owned_keeps_no_connection(tmp_path: Path) -> No
         assert ledger.purchases.search() == []
         assert open_files(tmp_path)
     assert open_files(tmp_path) == []
+
+
+def test_a_forked_child_neither_plans_nor_claims_nor_sends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It would do so in its parent's name, and leave with it what nobody then works on."""
+    with open_ledger(tmp_path) as ledger:
+        request = some_request()
+
+        def claim(take: int) -> object:
+            return ledger.purchases.claim(
+                replace(request, take=take),
+                recovery=Recovery.LISTED,
+                prompt_key="a",
+                plan_id="p",
+                estimate_micro_usd=0,
+            )
+
+        claimed = claim(0)
+        assert isinstance(claimed, Claim)
+        with monkeypatch.context() as forked:
+            forked.setattr(ledger.owner, "pid", os.getppid())
+            with pytest.raises(LedgerError, match="forked"):
+                claim(1)
+            with pytest.raises(LedgerError, match="forked"):
+                ledger.prompts.open_plan("plan", "a", amounts={}, caps=[])
+            with pytest.raises(LedgerError, match="forked"):
+                ledger.purchases.write_intent(claimed)
+        assert [row.state for row in ledger.purchases.search()] == ["RESERVED"]
