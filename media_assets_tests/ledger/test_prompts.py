@@ -304,6 +304,7 @@ def test_a_pin_is_written_down_whole(ledger: Ledger) -> None:
         "source_digest": changed.digest,
         "source": "bad \\udc80 name",
         "priority": 5,
+        "arrived": None,
         "status": "pending",
         "error": None,
     }
