@@ -210,7 +210,9 @@ class Schedule:
             jobs = self._unaccounted(key)
             if is_careless or not jobs:
                 world.note(f"a person: resubmit {item}")
-                if jobs or key in world.provider.under_way:
+                # A lookalike's, which it had adopted, was accepted too, whatever its provider says of it now.
+                was_accepted = row.prediction_id in world.provider.jobs
+                if jobs or was_accepted or key in world.provider.under_way:
                     world.misjudged.add(key)
                 world.order.orders(key)
                 ledger.decisions.resubmit(row, who="a person")
