@@ -152,7 +152,7 @@ def test_what_runs_is_finished_and_nothing_is_begun(market: Market, policy: OnCa
 def test_what_is_wanted_for_itself_or_detached_goes_on(
     market: Market, wanted: set[Step], settings: dict[str, Any]
 ) -> None:
-    market.set_faults(REFUSED, STUCK)
+    market.set_faults(LATER, REFUSED, STUCK)
     failed = asyncio.Event()
 
     async def run(studio: Studio) -> None:

@@ -14,6 +14,8 @@ from media_assets.ledger import open_ledger
 from media_assets.ledger.rows import PurchaseState
 from media_assets.ledger.schema import attempt
 from media_assets.prompt import Prompt, Step
+from media_assets.providers.base import HttpReply
+from media_assets.providers.transport.spool import Spool
 from media_assets.studio import Event, MakeOptions, Studio
 from media_assets_tests.making import purchases, reserved_micro_usd
 from media_assets_tests.simulated import Market, open_market, paid_prompt
@@ -192,3 +194,18 @@ def test_a_submission_of_which_the_ledger_lost_its_record_is_not_sent_again(mark
     assert isinstance(film.error, UnknownOutcomeError)
     assert "there is no record of the submission" in film.error.message
     assert (market.posts(), purchases(market.home)[Step.IMAGE].state) == (1, PurchaseState.UNKNOWN)
+
+
+def test_a_spooled_reply_that_says_too_many_is_a_proof(market: Market) -> None:
+    """The process died between the reply and the ledger: the next one reads it and asks no list, and waits for none."""
+    market.set_faults({"call": "submit", "fault": "noexec_500", "times": 1}, {"call": "list", "fault": "noexec_500"})
+    _image_alone(market, _picture(), settle_lag_s=600.0, options=MakeOptions(waits=False))
+    with open_ledger(market.home) as ledger, ledger.database.read() as connection:
+        token = connection.execute(sa.select(attempt.c.token)).scalar_one()
+    Spool(market.home / "spool").write(token, HttpReply(status=429, headers={"retry-after": "0"}, body=b"{}"))
+
+    film = _image_alone(market, _picture(), settle_lag_s=600.0)
+
+    assert film.error is None
+    assert (market.posts(), len(market.accepted()), film.cost_usd) == (2, 1, market.bill_usd())
+    assert purchases(market.home)[Step.IMAGE].state is PurchaseState.SUCCEEDED
