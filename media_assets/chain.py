@@ -123,14 +123,15 @@ class Chain:
         if self._at.retry_failed:
             return
         needed = set[Step]().union(*map(self._siblings.with_needs, chosen))
-        for step in Step:
-            if step in needed and await in_thread(self._has_failed, step):
+        unmade = [step for step in Step if step in needed and self._at.standings[step].row is None]
+        if unmade:
+            for step in await in_thread(lambda: list(filter(self._has_failed, unmade))):
                 await self._have(step)
 
     def _has_failed(self, step: Step) -> bool:
-        """Whether every model of a step's route has failed at it for good, as far as that can be told yet."""
+        """Whether every model of an unmade step's route has failed at it for good, as far as that can be told yet."""
         upstream = {one: self._at.standings[one] for one in self._needs(step)}
-        if self._at.standings[step].row is not None or any(one.artifact is None for one in upstream.values()):
+        if any(one.artifact is None for one in upstream.values()):
             return False
         made = {one: self._found(one) for one in upstream}
         route = self._at.planner.models(self._at.prompt, step)

@@ -8,7 +8,7 @@ from media_assets.errors import MediaAssetsError
 from media_assets.plan import Plan
 from media_assets.pricing import from_micro_usd
 from media_assets.prompt import Prompt, Step
-from media_assets.standing import Standing, Standings, missing_steps
+from media_assets.standing import Standing, Standings
 from media_assets.studio import Studio
 from media_assets.threads import in_thread
 
@@ -56,13 +56,7 @@ async def look_at_unmade(
     except MediaAssetsError:
         rerun_usd = None
     else:
-        missing = missing_steps(
-            wanted,
-            standings,
-            spoken=prompt.script is not None,
-            match_clip=studio.planner.settings.match_clip,
-        )
-        rerun_usd = _needed_usd(plan, missing)
+        rerun_usd = _needed_usd(plan, studio.missing(prompt, standings, wanted))
     return Unmade(kept=_kept(standings), failed_usd=failed_usd, rerun_usd=rerun_usd)
 
 

@@ -29,7 +29,7 @@ from media_assets.ledger.rows import (
     has_failed,
     insert_purchase,
     interested_owners,
-    may_have_passed,
+    may_be_taken,
     raise_fence,
 )
 from media_assets.ledger.schema import purchase
@@ -89,7 +89,7 @@ class Claiming(Lookups):
                 if busy := busy_with(connection, self._owner, row):
                     add_interest(connection, request, plan_id)  # whoever has it must not call it back
                     return busy
-            elif row is not None and not self._may_take(row, retry_failed=retry_failed, remake=remake):
+            elif row is not None and not may_be_taken(row, retry_failed=retry_failed, remake=remake):
                 return row
             if not taken.enter():
                 return Busy()
@@ -104,16 +104,6 @@ class Claiming(Lookups):
                     estimate_micro_usd=estimate_micro_usd,
                 )
             )
-
-    def _may_take(self, row: PurchaseRow, *, retry_failed: bool, remake: bool) -> bool:
-        free = row.recovery is Recovery.FREE
-        if row.state is PurchaseState.SUCCEEDED:
-            return remake and free
-        if row.state is PurchaseState.CANCELED or free:
-            return True
-        if row.state is PurchaseState.FAILED_FREE:
-            return retry_failed or may_have_passed(row)
-        return row.state is PurchaseState.FAILED_PAID and retry_failed
 
     def _take(
         self,

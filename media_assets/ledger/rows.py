@@ -181,12 +181,28 @@ def may_have_passed(row: PurchaseRow) -> bool:
     return error.get("rerun") in {Rerun.RESUBMIT, Rerun.RESUME} or error.get("class") in _OF_THE_ACCOUNT
 
 
+def may_be_taken(row: PurchaseRow, *, retry_failed: bool = False, remake: bool = False) -> bool:
+    """Whether a purchase that has ended may be begun anew.
+
+    Args:
+        row: Which.
+        retry_failed: Whether one that failed for good may.
+        remake: Whether a free one that succeeded is to be made again, because its file is lost.
+    """
+    free = row.recovery is Recovery.FREE
+    if row.state is PurchaseState.SUCCEEDED:
+        return remake and free
+    if row.state is PurchaseState.CANCELED or free:
+        return True
+    if row.state is PurchaseState.FAILED_FREE:
+        return retry_failed or may_have_passed(row)
+    return row.state is PurchaseState.FAILED_PAID and retry_failed
+
+
 def has_failed_for_good(row: PurchaseRow) -> bool:
     """Whether a purchase is not tried again by itself, whoever asks for it."""
-    if row.recovery is Recovery.FREE:
-        return False
-    paid = row.state in {PurchaseState.FAILED_PAID, PurchaseState.LOST_OUTPUT}
-    return paid or (row.state is PurchaseState.FAILED_FREE and not may_have_passed(row))
+    has_ended = has_failed(row.state) or row.state is PurchaseState.LOST_OUTPUT
+    return has_ended and not may_be_taken(row)
 
 
 _INSERT = sa.insert(purchase)

@@ -28,7 +28,7 @@ from media_assets.ledger.claims import Busy, Claim, known_of
 from media_assets.ledger.lookups import Lookups
 from media_assets.ledger.ownership import Owner
 from media_assets.ledger.purchases import Purchases
-from media_assets.ledger.rows import PurchaseRow, PurchaseState
+from media_assets.ledger.rows import PurchaseRow, PurchaseState, may_be_taken
 from media_assets.ledger.schema import budget, purchase
 from media_assets.prediction import State
 from media_assets.providers import transport
@@ -194,12 +194,11 @@ def reservations_do_not_count(patch: Patch, desk: Desk) -> None:
 
 def what_failed_is_bought_again(patch: Patch, desk: Desk) -> None:
     """A paid failure is tried again by the next run, without being asked."""
-    may_take = Claiming._may_take
 
-    def always(self: Claiming, row: Any, **terms: Any) -> bool:
-        return row.state is PurchaseState.FAILED_PAID or may_take(self, row, **terms)
+    def always(row: Any, **terms: Any) -> bool:
+        return row.state is PurchaseState.FAILED_PAID or may_be_taken(row, **terms)
 
-    patch.setattr(Claiming, "_may_take", always)
+    patch.setattr(claiming, "may_be_taken", always)
 
 
 def recorded_before_it_is_stored(patch: Patch, desk: Desk) -> None:
