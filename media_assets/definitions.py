@@ -20,11 +20,14 @@ from media_assets.defs.resources import (
     OpenAIResource,
     ReplicateResource,
     StoreResource,
+    StudioResource,
 )
 from media_assets.defs.spend_report import daily_spend_report, spend_report_job, spend_report_schedule
 
 # Dagster (1.13.27) passes this parameter on itself whenever it puts sensors and resources together.
 warnings.filterwarnings("ignore", "Parameter `owners` of initializer `SensorDefinition", dg.BetaWarning)
+# So does it where it resolves a resource that holds others.
+warnings.filterwarnings("ignore", "InitResourceContext.dagster_run is deprecated", DeprecationWarning)
 
 
 def build_defs(*, owners: Sequence[str] = (), **overrides: Any) -> dg.Definitions:
@@ -48,12 +51,13 @@ def build_defs(*, owners: Sequence[str] = (), **overrides: Any) -> dg.Definition
     if unknown:
         message = f"build_defs knows no resource {', '.join(sorted(unknown))}; there are: {', '.join(resources)}"
         raise TypeError(message)
+    given = resources | overrides
     return dg.Definitions(
         assets=_assets(owners),
         jobs=[films, batch, submit_prompt, janitor, spend_report_job],
         sensors=[new_prompts, in_flight, run_failure_alert, budget_alert],
         schedules=[nightly_batch, spend_report_schedule],
-        resources=resources | overrides,
+        resources={**given, "studio": StudioResource(**given)},
         # One process a run: the step itself runs many things at once, and another process costs 6 to 15 s.
         executor=dg.in_process_executor,
     )

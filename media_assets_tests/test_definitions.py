@@ -4,6 +4,7 @@ from pathlib import Path
 
 import dagster as dg
 import pytest
+from pydantic import SecretStr
 
 import media_assets
 from media_assets.definitions import build_defs, defs
@@ -15,8 +16,8 @@ from media_assets.defs.resources import (
     LocalResource,
     OpenAIResource,
     ReplicateResource,
-    Resources,
     StoreResource,
+    StudioResource,
 )
 from media_assets.errors import BudgetExceededError, OutputLostError, ProviderUnavailableError
 from media_assets.prompt import Step
@@ -107,7 +108,7 @@ def test_resources_can_be_replaced_by_name_and_others_are_refused() -> None:
 
 def test_a_blank_key_of_a_resource_leaves_the_settings_key_in_force() -> None:
     """An EnvVar of an empty line must not take away the key that is there."""
-    resources = Resources(
+    resources = StudioResource(
         store=StoreResource(),
         ledger=LedgerResource(),
         local=LocalResource(),
@@ -146,3 +147,25 @@ def test_batch_failure_names_every_failed_prompt() -> None:
 
     assert "30 of 100" in str(failure.description)
     assert failure.metadata["failed"].value == list(errors)
+
+
+def test_what_makes_films_gets_the_resources_that_are_put_in(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A key by EnvVar and a place of one's own reach the step through the one resource that holds them all."""
+    monkeypatch.setenv("MY_FAL_KEY", "id:secret")
+    seen: list[StudioResource] = []
+
+    @dg.op
+    def look(studio: StudioResource) -> None:
+        seen.append(studio)
+
+    @dg.job
+    def looking() -> None:
+        look()
+
+    mine = build_defs(fal=FalResource(api_key=dg.EnvVar("MY_FAL_KEY")), store=StoreResource(home="/elsewhere"))
+    project = dg.Definitions(jobs=[looking], resources=mine.resources)
+    project.resolve_job_def("looking").execute_in_process()
+
+    (studio,) = seen
+    assert studio.changes() == {"fal_key": SecretStr("id:secret")}
+    assert studio.store.home == "/elsewhere"

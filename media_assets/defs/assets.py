@@ -13,17 +13,7 @@ from media_assets.defs.failures import as_failure
 from media_assets.defs.making import MakeConfig, Wanted, check, make, origin_of
 from media_assets.defs.partitions import PARTITIONS_NAME, prompts_partitions
 from media_assets.defs.reporting import CODE_VERSION, Report
-from media_assets.defs.resources import (
-    ElevenLabsResource,
-    FalResource,
-    LedgerResource,
-    LocalResource,
-    OpenAIResource,
-    ReplicateResource,
-    Resources,
-    StoreResource,
-    opened_studio,
-)
+from media_assets.defs.resources import StudioResource, opened_studio
 from media_assets.errors import ConfigurationError, MediaAssetsError
 from media_assets.prompt import Step
 from media_assets.standing import MADE_FROM
@@ -65,36 +55,27 @@ SPECS = [
     partitions_def=prompts_partitions,
     backfill_policy=dg.BackfillPolicy.multi_run(_MOST_PARTITIONS_A_RUN),
 )
-def media(  # noqa: PLR0917 - Dagster takes no keyword-only arguments
+def media(
     context: dg.AssetExecutionContext,
     config: MakeConfig,
-    store: StoreResource,
-    ledger: LedgerResource,
-    local: LocalResource,
-    replicate: ReplicateResource,
-    fal: FalResource,
-    openai: OpenAIResource,
-    elevenlabs: ElevenLabsResource,
+    studio: StudioResource,
 ) -> Iterator[dg.MaterializeResult[None]]:
     """Make the selected assets of the run's prompts, and what they need."""
     origin = origin_of(context.run)
-    resources = Resources(
-        store=store, ledger=ledger, local=local, replicate=replicate, fal=fal, openai=openai, elevenlabs=elevenlabs
-    )
     steps = [Step(key.to_user_string()) for key in context.selected_asset_keys]
     keys = _keys_of(context, wants_assets=bool(steps))
     report = Report(context, origin=origin, keys=keys, wanted=steps, yields=True)
     digest = context.run.tags.get(DIGEST_TAG)
     try:
-        with opened_studio(resources, max_run_usd=config.max_run_usd) as studio:
-            wanted = Wanted(studio, config, origin=origin)
+        with opened_studio(studio, max_run_usd=config.max_run_usd) as opened:
+            wanted = Wanted(opened, config, origin=origin)
             wanted.find(keys, {keys[0]: digest} if digest is not None and len(keys) == 1 else {})
             if not steps:
                 # Somebody asked for checks alone: those of what is there.
                 checked = {Step(one.asset_key.to_user_string()) for one in context.selected_asset_check_keys}
-                check(studio, wanted, sorted(checked, key=list(Step).index), report)
+                check(opened, wanted, sorted(checked, key=list(Step).index), report)
                 return
-            outcome = make(studio, wanted, config, report)
+            outcome = make(opened, wanted, config, report)
     except MediaAssetsError as error:
         raise as_failure(error) from error
     yield from report.results()

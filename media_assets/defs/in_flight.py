@@ -12,14 +12,9 @@ from media_assets.canonical import digest_of
 from media_assets.defs.failures import as_failure
 from media_assets.defs.reporting import own, owner_of
 from media_assets.defs.resources import (
-    ElevenLabsResource,
-    FalResource,
     LedgerResource,
-    LocalResource,
-    OpenAIResource,
-    ReplicateResource,
-    Resources,
     StoreResource,
+    StudioResource,
     opened_ledger,
     opened_studio,
 )
@@ -61,30 +56,21 @@ class JanitorConfig(dg.Config):
 
 
 @dg.op(name="clear_up")
-def clear_up(  # noqa: PLR0917 - Dagster takes no keyword-only arguments
+def clear_up(
     context: dg.OpExecutionContext,
     config: JanitorConfig,
-    store: StoreResource,
-    ledger: LedgerResource,
-    local: LocalResource,
-    replicate: ReplicateResource,
-    fal: FalResource,
-    openai: OpenAIResource,
-    elevenlabs: ElevenLabsResource,
+    studio: StudioResource,
 ) -> Iterator[dg.Output[None]]:
     """Finish, cancel or release what was begun and is no longer worked on. Free: nothing is submitted."""
-    resources = Resources(
-        store=store, ledger=ledger, local=local, replicate=replicate, fal=fal, openai=openai, elevenlabs=elevenlabs
-    )
     try:
-        with opened_studio(resources) as studio:
-            own(context, studio.ledger.owner.id)
-            orphans = _orphans(context.instance, studio.ledger)
+        with opened_studio(studio) as opened:
+            own(context, opened.ledger.owner.id)
+            orphans = _orphans(context.instance, opened.ledger)
             for run in orphans:
                 why = "its process is gone: it was killed, or lost its machine. What it had begun is cleared up."
                 context.instance.report_run_failed(run, why)
                 context.log.warning("run %s of %s: %s", run.run_id, run.job_name, why)
-            cleared = _clear(context, studio, waits=config.waits)
+            cleared = _clear(context, opened, waits=config.waits)
     except MediaAssetsError as error:
         raise as_failure(error) from error
     yield dg.Output(None, metadata={"orphaned_runs": len(orphans), **_metadata(cleared)})

@@ -12,17 +12,7 @@ from media_assets.defs.making import MakeConfig, Wanted, make, origin_of
 from media_assets.defs.metadata import summary_metadata
 from media_assets.defs.partitions import add_partitions
 from media_assets.defs.reporting import Report
-from media_assets.defs.resources import (
-    ElevenLabsResource,
-    FalResource,
-    LedgerResource,
-    LocalResource,
-    OpenAIResource,
-    ReplicateResource,
-    Resources,
-    StoreResource,
-    opened_studio,
-)
+from media_assets.defs.resources import StudioResource, opened_studio
 from media_assets.errors import MediaAssetsError
 from media_assets.ledger.prompts import Arrival
 from media_assets.prompt import Step
@@ -45,31 +35,22 @@ class BatchConfig(MakeConfig):
 
 
 @dg.op(name="make_batch")
-def make_batch_op(  # noqa: PLR0917 - Dagster takes no keyword-only arguments
+def make_batch_op(
     context: dg.OpExecutionContext,
     config: BatchConfig,
-    store: StoreResource,
-    ledger: LedgerResource,
-    local: LocalResource,
-    replicate: ReplicateResource,
-    fal: FalResource,
-    openai: OpenAIResource,
-    elevenlabs: ElevenLabsResource,
+    studio: StudioResource,
 ) -> Iterator[dg.Output[None]]:
     """Make many prompts, each through its own chain, and report each as it ends."""
     origin = origin_of(context.run)
-    resources = Resources(
-        store=store, ledger=ledger, local=local, replicate=replicate, fal=fal, openai=openai, elevenlabs=elevenlabs
-    )
     try:
-        with opened_studio(resources, max_run_usd=config.max_run_usd) as studio:
-            keys = config.keys or [one.prompt.key for one in studio.ledger.prompts.waiting()]
+        with opened_studio(studio, max_run_usd=config.max_run_usd) as opened:
+            keys = config.keys or [one.prompt.key for one in opened.ledger.prompts.waiting()]
             # A materialization of a key that is no partition would show nowhere.
             add_partitions(context.instance, keys)
             report = Report(context, origin=origin, keys=keys, wanted=list(Step), yields=False)
-            wanted = Wanted(studio, config, origin=origin)
+            wanted = Wanted(opened, config, origin=origin)
             wanted.find(keys, config.digests)
-            outcome = make(studio, wanted, config, report)
+            outcome = make(opened, wanted, config, report)
     except MediaAssetsError as error:
         raise as_failure(error) from error
     _log_summary(context, outcome.summary)
@@ -104,34 +85,25 @@ class SubmitConfig(dg.Config):
 
 
 @dg.op(name="submit")
-def submit_one(  # noqa: PLR0917 - Dagster takes no keyword-only arguments
+def submit_one(
     context: dg.OpExecutionContext,
     config: SubmitConfig,
-    store: StoreResource,
-    ledger: LedgerResource,
-    local: LocalResource,
-    replicate: ReplicateResource,
-    fal: FalResource,
-    openai: OpenAIResource,
-    elevenlabs: ElevenLabsResource,
+    studio: StudioResource,
 ) -> Iterator[dg.Output[None]]:
     """Pin the prompt, make it a partition, and make its film."""
     given = config.model_dump(include={"prompt", "script", "key", "motion", "voice", "max_cost_usd"})
     fields = {name: value for name, value in {**given, "size_px": config.size}.items() if value}
-    resources = Resources(
-        store=store, ledger=ledger, local=local, replicate=replicate, fal=fal, openai=openai, elevenlabs=elevenlabs
-    )
     try:
         prompt = validate_prompt("the form", fields)
-        with opened_studio(resources) as studio:
+        with opened_studio(studio) as opened:
             arrival = None if config.make else Arrival(priority=config.priority)
-            (prompt,) = studio.ledger.prompts.pin([prompt], source="submit_prompt", arrival=arrival)
+            (prompt,) = opened.ledger.prompts.pin([prompt], source="submit_prompt", arrival=arrival)
             add_partitions(context.instance, [prompt.key])
             context.log.info("the prompt is the partition %s", prompt.key)
             report = Report(context, origin=origin_of(context.run), keys=[prompt.key], wanted=list(Step), yields=False)
-            wanted = Wanted(studio, MakeConfig(), origin=report.origin)
+            wanted = Wanted(opened, MakeConfig(), origin=report.origin)
             wanted.find([prompt.key] if config.make else [], {})
-            outcome = make(studio, wanted, MakeConfig(), report)
+            outcome = make(opened, wanted, MakeConfig(), report)
     except MediaAssetsError as error:
         raise as_failure(error) from error
     outcome.require_one()

@@ -146,13 +146,7 @@ def make(studio: Studio, wanted: Wanted, config: MakeConfig, report: Report) -> 
         MediaAssetsError: The run's configuration cannot be used.
         BaseException: What interrupted the run; what had finished by then is reported.
     """
-    options = MakeOptions(
-        upgrade=config.upgrade,
-        retry_failed=config.retry_failed,
-        unknown=_policy(config.unknown),
-        pinned=True,
-        run_id=report.origin,
-    )
+    options = _options(config, run_id=report.origin)
     watch = parent_watch()
 
     async def quote_all() -> Quote:
@@ -190,11 +184,23 @@ def make(studio: Studio, wanted: Wanted, config: MakeConfig, report: Report) -> 
         studio.ledger.close()
         os._exit(1)
     look = partial(_look_at_unmade, studio, wanted.prompts, summary, wanted=report.wanted, upgrade=options.upgrade)
-    unmade = run_blocking(look, on_interrupt=on_interrupt, grace_s=grace_s, poll_s=_POLL_S)
+    unmade = (
+        run_blocking(look, on_interrupt=on_interrupt, grace_s=grace_s, poll_s=_POLL_S) if summary.failed_usd else {}
+    )
     summary.failed |= wanted.failed
     summary.superseded += wanted.superseded
     report.end(summary)
     return Outcome(summary=summary, unmade=unmade)
+
+
+def _options(config: MakeConfig, *, run_id: str) -> MakeOptions:
+    return MakeOptions(
+        upgrade=config.upgrade,
+        retry_failed=config.retry_failed,
+        unknown=_policy(config.unknown),
+        pinned=True,
+        run_id=run_id,
+    )
 
 
 async def _look_at_unmade(

@@ -10,7 +10,7 @@ from media_assets.canonical import digest_of
 from media_assets.defs.assets import DIGEST_TAG
 from media_assets.defs.definition_sources import code_of
 from media_assets.defs.jobs import batch, films, make_batch_op
-from media_assets.defs.partitions import PARTITIONS_NAME, prompts_partitions
+from media_assets.defs.partitions import prompts_partitions, without_partition
 from media_assets.defs.resources import LedgerResource, StoreResource, opened_inbox
 from media_assets.inbox import Inbox, Look, Refused, Seen
 from media_assets.ledger.prompts import PinnedPrompt
@@ -45,8 +45,7 @@ def take_in(context: dg.SensorEvaluationContext, store: StoreResource, ledger: L
         look = inbox.look(Seen.of_dict(cursor))
         arrived = prompts.arrived_after(cursor.get("arrived", 0), most=_MOST_PARTITIONS)
     newest = max((one.arrived or 0 for one in arrived), default=cursor.get("arrived", 0))
-    known = set(context.instance.get_dynamic_partitions(PARTITIONS_NAME)) if arrived else set()
-    missing = [one.prompt.key for one in arrived if one.prompt.key not in known]
+    missing = without_partition(context.instance, [one.prompt.key for one in arrived]) if arrived else []
     told = _told(look, len(arrived))
     return dg.SensorResult(
         run_requests=_requests(arrived),

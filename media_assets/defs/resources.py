@@ -9,7 +9,6 @@ from typing import Any
 import dagster as dg
 from pydantic import Field, SecretStr
 
-from media_assets.catalog import Catalog, load_catalog
 from media_assets.errors import PlanError, Problem
 from media_assets.inbox import INBOX, Inbox, InboxOptions
 from media_assets.ledger import Ledger, open_ledger
@@ -77,9 +76,8 @@ class ElevenLabsResource(dg.ConfigurableResource[None]):
     base_url: str = Field(default="", description=_URL)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Resources:
-    """Everything that a studio is opened with."""
+class StudioResource(dg.ConfigurableResource[None]):
+    """Everything that a studio is opened with: what makes films needs this one."""
 
     store: StoreResource
     ledger: LedgerResource
@@ -123,11 +121,11 @@ def _home(settings: Settings, store: StoreResource) -> Path:
 
 @dataclass(frozen=True, kw_only=True)
 class OpenLedger:
-    """A ledger, and what else is needed to read it."""
+    """A ledger, and where it and everything else is."""
 
     home: Path
+    settings: Settings
     ledger: Ledger
-    catalog: Catalog
 
 
 @contextlib.contextmanager
@@ -135,40 +133,38 @@ def opened_ledger(store: StoreResource, ledger: LedgerResource) -> Iterator[Open
     """Open the ledger that the resources describe, without a studio: for what only looks.
 
     Raises:
-        MediaAssetsError: The ledger, the catalog or a setting cannot be used.
+        MediaAssetsError: The ledger or a setting cannot be used.
     """
     settings = load_settings()
     home = _home(settings, store)
-    catalog = load_catalog(settings.catalog_folder)
     with open_ledger(home, ledger.url or settings.ledger_url, settings.ownership()) as opened:
-        yield OpenLedger(home=home, ledger=opened, catalog=catalog)
+        yield OpenLedger(home=home, settings=settings, ledger=opened)
 
 
 @contextlib.contextmanager
 def opened_inbox(store: StoreResource, ledger: LedgerResource) -> Iterator[tuple[Inbox, Prompts]]:
     """Open the inbox that the settings name, and the ledger's prompts."""
-    settings = load_settings()
-    options = InboxOptions(patience_s=settings.inbox_patience_s)
     with opened_ledger(store, ledger) as opened:
-        folder = settings.inbox or opened.home / INBOX
+        options = InboxOptions(patience_s=opened.settings.inbox_patience_s)
+        folder = opened.settings.inbox or opened.home / INBOX
         folder.mkdir(parents=True, exist_ok=True)
         yield Inbox(folder, opened.ledger, options), opened.ledger.prompts
 
 
 @contextlib.contextmanager
-def opened_studio(resources: Resources, *, max_run_usd: str = "") -> Iterator[Studio]:
+def opened_studio(studio: StudioResource, *, max_run_usd: str = "") -> Iterator[Studio]:
     """Open the studio that the resources describe; what they leave empty comes from the settings.
 
     Args:
-        resources: What it is opened with.
+        studio: What it is opened with.
         max_run_usd: The run's own cap, or ``none``; empty: the setting's.
     """
     settings = load_settings()
-    changes = resources.changes() | ({"max_run_usd": _run_cap(max_run_usd)} if max_run_usd else {})
+    changes = studio.changes() | ({"max_run_usd": _run_cap(max_run_usd)} if max_run_usd else {})
     options = settings.model_copy(update=changes).studio_options()
-    local_concurrency = resources.local.concurrency or None
+    local_concurrency = studio.local.concurrency or None
     with open_studio(
-        _home(settings, resources.store),
+        _home(settings, studio.store),
         replace(options, transport=replace(options.transport, local_concurrency=local_concurrency)),
-    ) as studio:
-        yield studio
+    ) as opened:
+        yield opened

@@ -9,6 +9,7 @@ from typing import Any
 import dagster as dg
 from pydantic import Field
 
+from media_assets.catalog import load_catalog
 from media_assets.defs.failures import as_failure
 from media_assets.defs.metadata import shown
 from media_assets.defs.resources import LedgerResource, StoreResource, opened_ledger
@@ -41,7 +42,8 @@ def daily_spend_report(
         today = _day(config.day)
         since = today - timedelta(days=config.since_days - 1)
         with opened_ledger(store, ledger) as opened:
-            report = build_report(opened.ledger, opened.catalog, since=since, until=today, today=today)
+            catalog = load_catalog(opened.settings.catalog_folder)
+            report = build_report(opened.ledger, catalog, since=since, until=today, today=today)
         folder = opened.home / "reports" / str(today)
         charts = _write(report, folder)
     except MediaAssetsError as error:
