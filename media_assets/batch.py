@@ -9,8 +9,9 @@ from typing import Any
 from media_assets.errors import MediaAssetsError
 from media_assets.film import Film
 from media_assets.prompt import Prompt, Step
-from media_assets.standing import MADE_FROM
+from media_assets.standing import Standings
 from media_assets.studio import ALL_STEPS, Event, MakeOptions, Studio
+from media_assets.threads import in_thread
 
 _QUOTED_AT_ONCE = 4
 
@@ -55,10 +56,14 @@ class Summary:
             (self.deferred if film.deferred else self.failed)[film.key] = film.error
             self.failed_usd[film.key] = film.failed_usd
             return
-        is_cached = all(step.cached for step in film.steps.values())
-        (self.cached if is_cached else self.done).append(film.key)
+        (self.cached if film.cached else self.done).append(film.key)
         if film.degraded:
             self.degraded.append(film.key)
+
+    @property
+    def ended(self) -> int:
+        """Return how many prompts have ended so far, in whatever way."""
+        return len(self.done) + len(self.cached) + len(self.failed) + len(self.deferred)
 
     @property
     def counts(self) -> dict[str, int]:
@@ -92,28 +97,24 @@ async def quoted(
         upgrade: Whether what a stand-in made is made again.
     """
     limit = asyncio.Semaphore(_QUOTED_AT_ONCE)
-    steps = set[Step]().union(*(_with_needs(studio, step) for step in wanted))
+    look = Standings(studio.ledger, studio.store).of
 
     async def costs(prompt: Prompt) -> tuple[Decimal, Decimal]:
         async with limit:
             try:
+                missing = studio.missing(prompt, await in_thread(look, prompt, upgrade=upgrade), wanted)
                 plan = await studio.plan(prompt, upgrade=upgrade)
             except MediaAssetsError:
                 return Decimal(0), Decimal(0)
         if any(problem.field != "budget" for problem in plan.problems):
             return Decimal(0), Decimal(0)
-        counted = [step for step in plan.steps if step.step in steps]
+        counted = [step for step in plan.steps if step.step in missing]
         least = sum((step.least_usd for step in counted), Decimal(0))
         return least, sum((step.estimate_usd for step in counted), Decimal(0))
 
     pairs = await asyncio.gather(*map(costs, prompts))
     least, most = (sum((pair[n] for pair in pairs), Decimal(0)) for n in (0, 1))
     return Quote(prompts=len(prompts), least_usd=least, estimate_usd=most)
-
-
-def _with_needs(studio: Studio, step: Step) -> set[Step]:
-    needs = (Step.VIDEO,) if step is Step.AUDIO and studio.planner.settings.match_clip else MADE_FROM[step]
-    return {step}.union(*(_with_needs(studio, one) for one in needs))
 
 
 async def make_batch(

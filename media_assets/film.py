@@ -132,6 +132,11 @@ class Film:
         return isinstance(self.error, BudgetExceededError)
 
     @property
+    def cached(self) -> bool:
+        """Whether this call submitted nothing: every step was there."""
+        return all(step.cached for step in self.steps.values())
+
+    @property
     def degraded(self) -> bool:
         """Whether any step was made by a stand-in."""
         return any(step.degraded for step in self.steps.values())

@@ -18,7 +18,7 @@ from media_assets.errors import Problem, PromptFileError, StorageError
 from media_assets.ledger import Ledger
 from media_assets.ledger.inbox import HandedIn
 from media_assets.ledger.prompts import Arrival
-from media_assets.prompt_file import SUFFIXES, Row, read_growing, validate_prompt
+from media_assets.prompt_file import GROWING_SUFFIXES, SUFFIXES, Row, read_growing, validate_prompt
 
 INBOX = "inbox"
 """The folder of the home that is the inbox where no other is named."""
@@ -164,7 +164,7 @@ class Inbox:
             look.waiting[path.name] = "it cannot be read as it is; perhaps it is still being written"
             return False
         bad = [row for row in rows if row.prompt is None]
-        if bad and len(bad) == len(rows) and not waits and path.suffix.lower() not in {".jsonl", ".ndjson", ".csv"}:
+        if bad and len(bad) == len(rows) and not waits and path.suffix.lower() not in GROWING_SUFFIXES:
             problems = [problem for row in bad for problem in row.problems]
             self._set_file_aside(path, _told(problems), look)
             return True

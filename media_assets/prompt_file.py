@@ -21,7 +21,7 @@ from media_assets.prompt import Prompt
 
 SUFFIXES = (".yaml", ".yml", ".json", ".jsonl", ".ndjson", ".csv")
 """Of the files that prompts are read from."""
-_BY_LINE = (".jsonl", ".ndjson", ".csv")
+GROWING_SUFFIXES = (".jsonl", ".ndjson", ".csv")
 """Of those that grow by whole lines."""
 
 FILE_MAX_BYTES = 64 * 1024 * 1024
@@ -92,7 +92,7 @@ def read_growing(path: Path, *, whole_lines: bool = True) -> tuple[list[Row], st
     """
     text = _text_of(path)
     waits = ""
-    if whole_lines and path.suffix.lower() in _BY_LINE and not text.endswith("\n"):
+    if whole_lines and path.suffix.lower() in GROWING_SUFFIXES and not text.endswith("\n"):
         done, _, last = text.rpartition("\n")
         if last.strip() and not (path.suffix.lower() != ".csv" and _is_json(last)):
             text, waits = f"{done}\n", "its last line is not ended yet"

@@ -154,6 +154,11 @@ class Studio:
         short = self.reservations.shortfalls(pinned, plan.need())
         return replace(plan, problems=(*plan.problems, *(Problem("", "budget", str(one)) for one in short)))
 
+    def missing(self, prompt: Prompt, standings: Mapping[Step, Standing], wanted: Collection[Step]) -> frozenset[Step]:
+        """Return the steps that have to be made of a prompt: the wanted ones that are not there, and what they need."""
+        match_clip = self.planner.settings.match_clip
+        return missing_steps(frozenset(wanted), standings, spoken=prompt.script is not None, match_clip=match_clip)
+
     async def make(
         self,
         prompt: Prompt,
@@ -225,8 +230,7 @@ class Studio:
 
         reserving = Reserving(self.reservations, prompt, run_id=call.options.run_id, place=call.place, tell=say)
         make = _Make(prompt=prompt, standings=standings, call=call, reserving=reserving, tell=tell, say=say)
-        match_clip = self.planner.settings.match_clip
-        missing = missing_steps(call.wanted, standings, spoken=prompt.script is not None, match_clip=match_clip)
+        missing = self.missing(prompt, standings, call.wanted)
         if not missing:
             # Everything is there: nothing to quote, reserve or check, however many prompts ask.
             await self._run_chain(make, film)

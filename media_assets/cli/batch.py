@@ -5,9 +5,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from media_assets.batch import Quote, Summary, make_batch, quoted
+from media_assets.batch import Summary, make_batch, quoted
 from media_assets.cli.batch_progress import BatchLines, BatchTable, batch_progress, counts_of, say_quote
 from media_assets.cli.exit_codes import exit_code_of
+from media_assets.cli.film_report import usd
 from media_assets.cli.generate import policy_of, tell_stopping, with_run_cap
 from media_assets.cli.interrupts import INTERRUPTS, Interrupted
 from media_assets.cli.opening import Place, find_place
@@ -130,8 +131,4 @@ class _Batch:
         lines = [(key, type(error).__name__, str(error.rerun), error.message) for key, error in errors.items()]
         if lines:
             print_text(table(_COLUMNS, lines))
-        print_text(f"{counts_of(summary)} of at most {_usd(summary.quote)} quoted")
-
-
-def _usd(quote: Quote) -> str:
-    return f"{quote.estimate_usd} USD"
+        print_text(f"{counts_of(summary)} of at most {usd(summary.quote.estimate_usd)} USD quoted")

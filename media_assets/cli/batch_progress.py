@@ -53,10 +53,8 @@ class BatchLines:
         """Tell how many have ended."""
         summary = self._summary()
         if summary is not None:
-            ended = sum(summary.counts[name] for name in ("done", "cached", "failed", "deferred"))
-            say(
-                f"{film.key}: {_outcome(film)} ({ended} of {summary.quote.prompts}; {usd(summary.spent_usd)} USD spent)"
-            )
+            so_far = f"{summary.ended} of {summary.quote.prompts}; {usd(summary.spent_usd)} USD spent"
+            say(f"{film.key}: {_outcome(film)} ({so_far})")
 
 
 class BatchTable:
@@ -100,10 +98,9 @@ class BatchTable:
             return Text("reckoning what it may cost...")
         with self._guard:
             at_work = [(key, sum(done.values()), self._notes.get(key, "")) for key, done in self._fractions.items()]
-        ended = sum(summary.counts[name] for name in ("done", "cached", "failed", "deferred"))
         head = Table.grid(padding=(0, 1))
-        bar = ProgressBar(total=max(summary.quote.prompts, 1), completed=ended, width=_BAR_CHARACTERS)
-        head.add_row(f"{ended} of {summary.quote.prompts}", bar, Text(_told(summary)))
+        bar = ProgressBar(total=max(summary.quote.prompts, 1), completed=summary.ended, width=_BAR_CHARACTERS)
+        head.add_row(f"{summary.ended} of {summary.quote.prompts}", bar, Text(_told(summary)))
         rows = [
             (shorten(key, _KEY_CHARACTERS), f"{done / len(Step):4.0%}", shorten(note, _NOTE_CHARACTERS))
             for key, done, note in at_work[:_ROWS]
@@ -120,7 +117,7 @@ def _told(summary: Summary) -> str:
 def _outcome(film: Film) -> str:
     if film.error is not None:
         return "deferred" if film.deferred else "failed"
-    if all(step.cached for step in film.steps.values()):
+    if film.cached:
         return "there already"
     return "made, with a stand-in" if film.degraded else "made"
 

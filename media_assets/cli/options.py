@@ -103,3 +103,10 @@ NoWait = Annotated[
         "--no-wait", help="End with exit code 5 where a lost reply could only be cleared up later, instead of waiting."
     ),
 ]
+MaxRun = Annotated[
+    str | None,
+    typer.Option("--max-run-usd", metavar="USD", help="Cap on what all of this call may cost, or none."),
+]
+RetryFailed = Annotated[
+    bool, typer.Option("--retry-failed", help="Try again what failed for good, which may cost money again.")
+]
