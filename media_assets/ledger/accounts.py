@@ -4,13 +4,14 @@ import json
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, time
 from decimal import Decimal
 from typing import Any
 
 import sqlalchemy as sa
 
 from media_assets.errors import Billed
+from media_assets.ledger.clock import as_written
 from media_assets.ledger.database import Database
 from media_assets.ledger.rows import WITH_OUTPUT, PurchaseState
 from media_assets.ledger.schema import artifact, decision, purchase
@@ -73,7 +74,7 @@ class Accounts:
         if since is not None:
             which.append(purchase.c.created_at >= since.isoformat())
         if until is not None:
-            which.append(purchase.c.created_at < (until + timedelta(days=1)).isoformat())
+            which.append(purchase.c.created_at <= as_written(datetime.combine(until, time.max, UTC)))
         told = (purchase.c[name] for name in _OF_PURCHASES)
         found = WITH_OUTPUT.with_only_columns(*told, artifact.c.sha256, maintain_column_froms=True)
         pages = found.where(*which).order_by(purchase.c.created_at, purchase.c.request_key).limit(_PAGE)

@@ -72,6 +72,7 @@ def test_a_purchase_is_told_whole(cli: Cli) -> None:
     }
     assert cli("ledger", "export", "--since", day, "--until", day).only()["sha256"] == made.sha256
     assert cli("ledger", "export", "--until", "2026-01-01").out == ""
+    assert cli("ledger", "export", "--until", "9999-12-31").only()["sha256"] == made.sha256
 
 
 def test_each_day_is_counted_once(cli: Cli) -> None:
