@@ -15,13 +15,12 @@ from pathlib import Path
 
 from media_assets.cli.shipped import shipped
 from media_assets.errors import ConfigurationError, PromptFileError
-from media_assets.prompt_file import read_prompts
+from media_assets.prompt_file import SUFFIXES, read_prompts
 from media_assets.settings import STATE_FOLDER, find_home, find_project, load_settings
 from media_assets.studio import open_studio
 
 _DEFAULT_PORT = "3000"
 _GRACE_S = 20.0
-_PROMPT_SUFFIXES = {".yaml", ".yml", ".json", ".jsonl", ".csv"}
 
 
 def run_ui(arguments: list[str]) -> int:
@@ -81,7 +80,7 @@ def _program(name: str) -> str:
 
 
 def _pin_folder(folder: Path, home: Path) -> None:
-    files = sorted(path for path in folder.glob("*") if path.suffix.lower() in _PROMPT_SUFFIXES)
+    files = sorted(path for path in folder.glob("*") if path.suffix.lower() in SUFFIXES)
     with open_studio(home, load_settings().studio_options()) as studio:
         for path in files:
             try:
