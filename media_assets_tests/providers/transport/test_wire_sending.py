@@ -20,6 +20,7 @@ from media_assets.providers.transport.wire import (
     exchange,
     make_client,
 )
+from media_assets_tests.canceling import until
 from media_assets_tests.providers.transport.raw_server import Connection, RawServer
 from media_assets_tests.providers.transport.test_wire import LIMITS, ask
 
@@ -86,9 +87,10 @@ def test_who_is_not_to_send_any_more_keeps_the_body_back() -> None:
 
 
 def test_cancelling_closes_the_connection() -> None:
-    async def cancelled(url: str) -> None:
-        task = asyncio.ensure_future(exchange(HttpCall(method="POST", url=url), headers={}, limits=LIMITS))
-        await asyncio.sleep(0.2)
+    async def cancelled() -> None:
+        call = HttpCall(method="POST", url=server.url)
+        task = asyncio.ensure_future(exchange(call, headers={}, limits=LIMITS))
+        await until(lambda: bool(server.requests))
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
@@ -98,7 +100,7 @@ def test_cancelling_closes_the_connection() -> None:
         connection.wait_for_end()
 
     with RawServer(never) as server:
-        asyncio.run(cancelled(server.url))
+        asyncio.run(cancelled())
         assert server.ended.wait(5)
 
     assert len(server.requests) == 1
