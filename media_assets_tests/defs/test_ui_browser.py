@@ -1,67 +1,87 @@
-"""``media-assets ui`` in a real browser: the prompt is there, four assets are materialized, pictures are seen.
+"""``media-assets ui`` in a real browser: a day of a person who clicks, from the form to the film in the gallery.
 
 With ``MEDIA_ASSETS_SCREENSHOTS=FOLDER`` the same run takes the README's screenshots, of the prompt in ``prompts/``.
 """
 
 import contextlib
+import json
 import os
+import re
 import shutil
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 from urllib.error import URLError
 from urllib.request import urlopen
 
 import pytest
+import yaml
 from playwright.sync_api import Page, expect
 
 from media_assets_tests.chromium import chromium
 from media_assets_tests.defs.webserver import free_port
+from media_assets_tests.simulated import FAST, Market, open_market
 
 pytestmark = [pytest.mark.browser, pytest.mark.webserver, pytest.mark.timeout(600)]
 
 ROOT = Path(__file__).parent.parent.parent
 SCREENSHOTS = os.environ.get("MEDIA_ASSETS_SCREENSHOTS")
-_START_S, _RUN_S = 90, 90
+_START_S, _RUN_S = 90, 120
+_SLOW_S = 8.0
+"""How long the paid picture takes: longer than it takes to find the button Terminate."""
+_FORM = "/locations/media_assets/jobs/submit_prompt/playground"
 _FILM_GROUP = "/locations/media_assets/asset-groups/film/lineage"
 """Where the chain is drawn: among several groups each is folded up."""
-_QUICK_PROMPT = """\
-key: lighthouse
-prompt: A lighthouse at dusk
-script: The light turns.
-size_px: 512x512
-clip_s: 1
-params: {video: {fps: 4}}
-"""
+_QUICK = {"size_px": "512x512", "clip_s": 1, "params": {"video": {"fps": 4}}}
+_BAD, _SLOW = "night-4", "slow"
+
+
+def _prompts() -> Iterator[dict[str, Any]]:
+    """Yield ten: one that is bought and takes a while, and one whose provider has no key."""
+    for number in range(9):
+        routes = {"image": ["openai:gpt-image-2"]} if f"night-{number}" == _BAD else {}
+        yield {
+            "key": f"night-{number}",
+            "prompt": f"Night {number}",
+            "script": "Good night.",
+            "routes": routes,
+            **_QUICK,
+        }
+    yield {"key": _SLOW, "prompt": "A slow barn", "routes": {"image": ["replicate:sdxl"]}, **_QUICK}
 
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Make a project folder as a user has it: the two Dagster files and a prompt."""
+    """Make a project folder as a user has it: the two Dagster files and ten prompts."""
     folder = tmp_path_factory.mktemp("project")
     for name in ("workspace.yaml", "dagster.yaml"):
         shutil.copy(ROOT / name, folder)
     (folder / "prompts").mkdir()
-    if SCREENSHOTS:
-        shutil.copy(ROOT / "prompts" / "lighthouse.yaml", folder / "prompts")
-    else:
-        (folder / "prompts" / "lighthouse.yaml").write_text(_QUICK_PROMPT, encoding="utf-8")
+    lines = "".join(f"{json.dumps(prompt)}\n" for prompt in _prompts())
+    (folder / "prompts" / "nights.jsonl").write_text(lines, encoding="utf-8")
     return folder
 
 
 @pytest.fixture(scope="module")
-def ui(project: Path) -> Iterator[str]:
+def market(project: Path) -> Iterator[Market]:
+    with open_market(project / ".media_assets", latency_s={"replicate": (_SLOW_S, _SLOW_S)}) as market:
+        yield market
+
+
+@pytest.fixture(scope="module")
+def ui(project: Path, market: Market) -> Iterator[str]:
     """Run ``media-assets ui`` in the project, and end it as Ctrl-C does."""
     port = free_port()
-    environment = {name: value for name, value in os.environ.items() if not name.startswith(("DAGSTER_", "MEDIA_"))}
+    bought = {name: value for name, value in market.simulator.environment().items() if name != "OPENAI_API_KEY"}
     with (project / "ui.log").open("wb") as log:
         process = subprocess.Popen(
-            [Path(sys.executable).parent / "media-assets", "ui", "--port", str(port)],
+            [_program(), "ui", "--port", str(port)],
             cwd=project,
-            env=environment,
+            env=_environment() | bought | FAST,
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,
@@ -80,6 +100,14 @@ def ui(project: Path) -> Iterator[str]:
             raise
 
 
+def _program() -> Path:
+    return Path(sys.executable).parent / "media-assets"
+
+
+def _environment() -> dict[str, str]:
+    return {name: value for name, value in os.environ.items() if not name.startswith(("DAGSTER_", "MEDIA_"))}
+
+
 def _wait_for(url: str, process: "subprocess.Popen[bytes]", log: Path) -> None:
     ends_at = time.monotonic() + _START_S
     while time.monotonic() < ends_at:
@@ -94,11 +122,10 @@ def _wait_for(url: str, process: "subprocess.Popen[bytes]", log: Path) -> None:
 
 @pytest.fixture(scope="module")
 def page(ui: str) -> Iterator[Page]:
-    """Open the lineage page in Debian's chromium; nothing is downloaded."""
+    """Open Dagster in Debian's chromium; nothing is downloaded."""
     with chromium() as browser:
-        page = browser.new_page(viewport={"width": 1360, "height": 850})
+        page = browser.new_page(viewport={"width": 1360, "height": 850}, base_url=ui)
         page.set_default_timeout(30_000)
-        page.goto(f"{ui}/asset-groups")
         yield page
 
 
@@ -109,17 +136,65 @@ def _shoot(page: Page, name: str) -> None:
         page.screenshot(path=Path(SCREENSHOTS) / f"{name}.png")
 
 
-def test_the_four_assets_are_materialized_with_pictures_by_clicking(page: Page, ui: str, project: Path) -> None:
-    """The whole way of a new user: open, Materialize all, look."""
-    page.get_by_role("button", name="Materialize all").click()
-    page.get_by_role("button", name="All", exact=True).click()
-    page.get_by_role("button", name="Launch 1 run").click()
-    _wait_for_film(project)
+def test_a_day_of_clicking(page: Page, ui: str, market: Market, project: Path) -> None:
+    """The form, Materialize, Terminate, a backfill with a bad prompt among ten, and the film in the gallery."""
+    _submit(page, _form_fields())
+    _materialize(page, "lighthouse")
+    _see_the_film(page)
 
-    _open_materialized(page, f"{ui}/assets/merged?view=partitions&partition=lighthouse")
-    picture = page.locator("img[src^='data:image/']").first
-    expect(picture).to_be_visible()
-    assert picture.evaluate("image => image.naturalWidth") > 30
+    _materialize(page, _SLOW)
+    _until(lambda: market.posts() == 1)
+    _terminate(page)
+    assert [one["state"] for one in market.accepted()] != ["succeeded"]
+
+    _backfill(page)
+    assert [one["state"] for one in market.accepted()] == ["succeeded"], "what the terminated run had bought"
+    _see_the_gallery(page, ui, project)
+
+
+def _form_fields() -> dict[str, Any]:
+    """Return the prompt of ``prompts/``, as far as the form goes; smaller, unless it is for the README."""
+    prompt = yaml.safe_load((ROOT / "prompts" / "lighthouse.yaml").read_text(encoding="utf-8"))
+    fields = {name: prompt[name] for name in ("key", "prompt", "script")}
+    return fields if SCREENSHOTS else {**fields, "script": "The light turns.", "size": "512x512"}
+
+
+def _submit(page: Page, fields: dict[str, Any]) -> None:
+    """Fill in the form of the job ``submit_prompt``; the prompt becomes a partition."""
+    page.goto(_FORM)
+    page.locator(".CodeMirror-lines").click()
+    page.keyboard.press("Control+A")
+    page.keyboard.insert_text(yaml.safe_dump({"ops": {"submit": {"config": {**fields, "make": False}}}}))
+    _shoot(page, "submit-prompt")
+    page.get_by_role("button", name="Launch Run").click()
+    page.wait_for_url("**/runs/*")
+    expect(page.get_by_text("RUN_SUCCESS")).to_be_visible(timeout=_RUN_S * 1000)
+
+
+def _materialize(page: Page, key: str) -> None:
+    """Select one partition of the four assets, and launch."""
+    page.goto(_FILM_GROUP)
+    page.get_by_role("button", name="Materialize all").click()
+    page.get_by_text("Select a partition").click()
+    page.keyboard.type(key)
+    page.get_by_text("Select all (1)").click()
+    page.keyboard.press("Escape")
+    _launch(page, "Launch 1 run")
+
+
+def _launch(page: Page, name: str) -> None:
+    """Click, and wait until it was taken: leaving the page before would call it off."""
+    page.get_by_role("button", name=name).click()
+    expect(page.get_by_text("Launch runs to materialize")).to_have_count(0)
+
+
+def _see_the_film(page: Page) -> None:
+    """All four are materialized, with their pictures and their numbers as plots."""
+    for asset in ("image", "video", "audio", "merged"):
+        _open_materialized(page, f"/assets/{asset}?view=partitions&partition=lighthouse")
+        picture = page.locator("img[src^='data:image/']").first
+        expect(picture).to_be_visible()
+        assert picture.evaluate("image => image.naturalWidth") > 30
     _shoot(page, "merged")
 
     page.get_by_text("[Show Markdown]").nth(1).click()
@@ -128,9 +203,11 @@ def test_the_four_assets_are_materialized_with_pictures_by_clicking(page: Page, 
     assert timeline.evaluate("image => image.naturalWidth") > 300
     _shoot(page, "timeline")
 
-    page.goto(f"{ui}{_FILM_GROUP}")
-    expect(page.get_by_text("100% filled")).to_have_count(4, timeout=30_000)
-    _shoot(page, "lineage")
+    page.goto("/assets/merged?view=overview")
+    page.get_by_role("button", name="Plots").click()
+    expect(page.get_by_text("cost_usd", exact=True)).to_be_visible()
+    assert page.locator("canvas").count() > 3
+    _shoot(page, "plots")
 
 
 def _open_materialized(page: Page, url: str) -> None:
@@ -139,13 +216,57 @@ def _open_materialized(page: Page, url: str) -> None:
     while True:
         page.goto(url)
         with contextlib.suppress(AssertionError):
-            return expect(page.get_by_text("Materialized", exact=True).first).to_be_visible()
+            return expect(page.get_by_text("Materialized", exact=True).first).to_be_visible(timeout=5000)
         assert time.monotonic() < ends_at, f"not reported within {_RUN_S} s"
 
 
-def _wait_for_film(project: Path) -> None:
-    film = project / ".media_assets" / "films" / "lighthouse.mp4"
+def _terminate(page: Page) -> None:
+    """End the newest run; it says what still runs at the provider, and that the next run goes on with it."""
+    page.goto("/runs")
+    page.get_by_role("link", name="View", exact=True).first.click()
+    page.wait_for_url("**/runs/*-*")
+    page.get_by_role("button", name="Terminate").first.click()
+    page.get_by_role("dialog").get_by_role("button", name=re.compile("^Terminate")).click()
+    expect(page.get_by_text("RUN_CANCELED")).to_be_visible(timeout=_RUN_S * 1000)
+    page.keyboard.press("Escape")
+    _shoot(page, "terminated")
+
+
+def _backfill(page: Page) -> None:
+    """All at once, what is there included: nine of the ten are made, and the tenth says what it lacks."""
+    page.goto(_FILM_GROUP)
+    page.get_by_role("button", name="Materialize all").click()
+    page.get_by_role("button", name="All", exact=True).click()
+    expect(page.get_by_text("11 partitions selected")).to_be_visible()
+    _launch(page, "Launch backfill")
+    expect(page.get_by_text("90% filled (1 failed)")).to_have_count(4, timeout=_RUN_S * 1000)
+    _shoot(page, "lineage")
+
+    page.goto(f"/assets/image?view=partitions&partition={_BAD}")
+    expect(page.get_by_text("Materialized (10)")).to_be_visible()
+    expect(page.get_by_text("Failed (1)")).to_be_visible()
+    page.get_by_text("View logs").first.click()
+    expect(page.get_by_text("OPENAI_API_KEY").first).to_be_visible()
+    _shoot(page, "backfill")
+
+
+def _see_the_gallery(page: Page, ui: str, project: Path) -> None:
+    """Write the page, open it, and play the film."""
+    command = [str(_program()), "gallery", "--dagster-url", ui, "--json"]
+    done = subprocess.run(command, cwd=project, env=_environment(), capture_output=True, text=True, check=True)
+    page.goto(Path(json.loads(done.stdout)["page"]).as_uri())
+    card = page.locator("#films article", has=page.get_by_role("heading", name="lighthouse", exact=True))
+    video = card.locator("video")
+    video.scroll_into_view_if_needed()
+    _shoot(page, "gallery")
+    video.evaluate("video => { video.muted = true; return video.play(); }")
+    page.wait_for_function("video => video.currentTime > 0.1", arg=video.element_handle())
+    card.get_by_role("link", name=re.compile("Dagster")).click()
+    expect(page.get_by_text("Materialized", exact=True).first).to_be_visible()
+
+
+def _until(holds: Callable[[], bool]) -> None:
     ends_at = time.monotonic() + _RUN_S
-    while not film.is_file():
-        assert time.monotonic() < ends_at, f"no film within {_RUN_S} s"
-        time.sleep(0.2)
+    while not holds():
+        assert time.monotonic() < ends_at, f"not within {_RUN_S} s"
+        time.sleep(0.1)
