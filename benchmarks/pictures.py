@@ -1,4 +1,4 @@
-"""``./dev pictures``: make the README's pictures again, from the demo film and from Dagster in a real browser."""
+"""``./dev pictures``: make the README's pictures again, from the demo film and from a day of clicking in Dagster."""
 
 import asyncio
 import os

@@ -2,6 +2,7 @@
 
 import gc
 import os
+import re
 import signal
 from collections import Counter
 from collections.abc import Iterator
@@ -73,11 +74,23 @@ LONG_FILES_FIRST = (
 """Files whose tests take long or wait long, for servers and child processes, the longest first; at the end they would
 leave the other cores idle."""
 
+NOT_MEASURED = re.compile(
+    r"(conformance|defs|gallery|media|report|simulation|simulator)/"
+    r"|providers/test_\w+_fuzz"
+    r"|test_(catalog|crash|layering|paid|plan|pricing|prompt_file|secrets|single_flight|style)"
+)
+"""Tests that are not measured for coverage, which takes half as long again: they are not about the purchase protocol,
+or try it by examples that change with every commit, so that what they run through is no two times the same."""
+
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Begin with the long files, so that all processes end at about the same time."""
     places = {name: place for place, name in enumerate(LONG_FILES_FIRST)}
     items.sort(key=lambda item: places.get(item.path.name, len(places)))
+    tests = Path(__file__).parent
+    for item in items:
+        if NOT_MEASURED.match(item.path.relative_to(tests).as_posix()):
+            item.add_marker(pytest.mark.no_cover)
 
 
 def pytest_collection_finish() -> None:

@@ -201,13 +201,11 @@ def _see_the_film(page: Page) -> None:
     timeline = page.locator("img[src^='data:image/png']").last
     expect(timeline).to_be_visible()
     assert timeline.evaluate("image => image.naturalWidth") > 300
-    _shoot(page, "timeline")
 
     page.goto("/assets/merged?view=overview")
     page.get_by_role("button", name="Plots").click()
     expect(page.get_by_text("cost_usd", exact=True)).to_be_visible()
     assert page.locator("canvas").count() > 3
-    _shoot(page, "plots")
 
 
 def _open_materialized(page: Page, url: str) -> None:
@@ -229,7 +227,6 @@ def _terminate(page: Page) -> None:
     page.get_by_role("dialog").get_by_role("button", name=re.compile("^Terminate")).click()
     expect(page.get_by_text("RUN_CANCELED")).to_be_visible(timeout=_RUN_S * 1000)
     page.keyboard.press("Escape")
-    _shoot(page, "terminated")
 
 
 def _backfill(page: Page) -> None:
@@ -247,7 +244,6 @@ def _backfill(page: Page) -> None:
     expect(page.get_by_text("Failed (1)")).to_be_visible()
     page.get_by_text("View logs").first.click()
     expect(page.get_by_text("OPENAI_API_KEY").first).to_be_visible()
-    _shoot(page, "backfill")
 
 
 def _see_the_gallery(page: Page, ui: str, project: Path) -> None:
@@ -257,8 +253,8 @@ def _see_the_gallery(page: Page, ui: str, project: Path) -> None:
     page.goto(Path(json.loads(done.stdout)["page"]).as_uri())
     card = page.locator("#films article", has=page.get_by_role("heading", name="lighthouse", exact=True))
     video = card.locator("video")
-    video.scroll_into_view_if_needed()
     _shoot(page, "gallery")
+    video.scroll_into_view_if_needed()
     video.evaluate("video => { video.muted = true; return video.play(); }")
     page.wait_for_function("video => video.currentTime > 0.1", arg=video.element_handle())
     card.get_by_role("link", name=re.compile("Dagster")).click()
