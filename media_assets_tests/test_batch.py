@@ -137,3 +137,20 @@ def test_a_refusal_of_one_is_no_word_on_the_others(market: Market) -> None:
     (error,) = summary.failed.values()
     assert isinstance(error, ContentRejectedError)
     assert summary.counts["done"] == 1
+
+
+def test_an_outage_is_not_sent_a_whole_batch(market: Market) -> None:
+    """After five in a row that had no answer the others are told so, free; the next run makes them all, once."""
+    market.set_faults({"call": "submit", "fault": "exec_and_503_nginx", "provider": "replicate"})
+    prompts = _prompts(12)
+    with market.studio(max_in_flight=1, settle_lag_s=600.0, unknown_policy="hold") as studio:
+        films = [asyncio.run(studio.attempt(prompt, options=MakeOptions(waits=False))) for prompt in prompts]
+
+    assert market.posts("replicate") == 5
+    assert all("nothing was sent: 5 purchases in a row" in str(film.error) for film in films[5:])
+    market.set_faults()
+    with market.studio() as studio:
+        summary, _ = _make(studio, prompts)
+        assert summary.failed == {}
+        assert _spent_usd(studio) == market.bill_usd()
+    assert len(market.accepted()) == 3 * len(prompts)

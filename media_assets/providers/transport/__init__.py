@@ -5,9 +5,7 @@ One HTTP exchange is in ``wire.py``, where a URL may lead in ``addresses.py``, w
 """
 
 import contextlib
-import copy
 import os
-import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import fields
@@ -16,12 +14,9 @@ from pathlib import Path
 
 from media_assets.catalog import ModelSpec
 from media_assets.errors import (
-    InsufficientCreditError,
-    KeyRejectedError,
     ProviderUnavailableError,
     PurchaseError,
     RateLimitedError,
-    RequestRejectedError,
     UnexpectedResponseError,
 )
 from media_assets.ledger.admission import Limits
@@ -34,6 +29,7 @@ from media_assets.providers.outputs import OutputsIn, outputs_of
 from media_assets.providers.registry import build_adapters
 from media_assets.providers.transport.addresses import check_base_url, same_origin
 from media_assets.providers.transport.asking import UnreadableError, ask_until_answered
+from media_assets.providers.transport.breaker import Breaker
 from media_assets.providers.transport.fetching import Fetching, write_output
 from media_assets.providers.transport.follow import Following, consent
 from media_assets.providers.transport.inputs import as_reference
@@ -56,7 +52,6 @@ from media_assets.threads import in_thread
 
 __all__ = ["Transport", "TransportOptions", "open_transport"]
 
-_FORBIDDEN = 403
 _READ_DEADLINE_S = 30.0
 """For one poll, upload step or cancel; such calls are sent again."""
 
@@ -79,7 +74,7 @@ class Transport:
         # Threads of their own, so that long work never keeps a ledger's short writes waiting for one.
         self._threads = ThreadPoolExecutor(self._local_concurrency, thread_name_prefix="local-model")
         self._places = Places()
-        self._closed: dict[str, tuple[float, PurchaseError]] = {}
+        self._breaker = Breaker(options.breaker_s, options.outage_s)
 
     def close(self) -> None:
         """End the threads of local models; nothing may be running any more."""
@@ -109,14 +104,8 @@ class Transport:
         return not self.adapter(provider).base_urls
 
     def refused_lately(self, provider: str) -> PurchaseError | None:
-        """Return why a provider need not be asked: an empty account, or a refused key, a moment ago."""
-        until, refusal = self._closed.get(provider, (0.0, None))
-        if refusal is None or time.monotonic() >= until:
-            return None
-        error = copy.copy(refusal)
-        error.message = f"{provider} was not asked, because it refused a moment ago: {refusal.message}"
-        error.args = (error.message,)
-        return error
+        """Return why a provider is not to be asked now: an empty account, a refused key, or silence a moment ago."""
+        return self._breaker.refused_lately(provider)
 
     def can_ask(self, provider: str, prediction: Prediction) -> bool:
         """Whether a provider can be asked how a prediction stands; if not, its submit's reply was all there is."""
@@ -141,7 +130,7 @@ class Transport:
             if not reply.is_success:
                 refusal = adapter.parse_error(reply, Asked.UPLOAD)
                 refusal.http_status = reply.status
-                self._close_to(adapter, refusal)
+                self._breaker.came(adapter.name, request.key, refusal)
                 raise refusal
             return reply
 
@@ -183,12 +172,19 @@ class Transport:
         adapter = self.adapter(request.provider)
         call = adapter.submit_call(request, inputs=references, deadlines=Deadlines.of(spec))
         if isinstance(call, LocalCall):
-            reply = await run_local_call(
+            made = await run_local_call(
                 call, self._threads, inputs=inputs, scratch=scratch, deadline_s=spec.run_deadline_s, tell=tell
             )
-            return adapter.parse(reply, Asked.SUBMIT)
+            return adapter.parse(made, Asked.SUBMIT)
         limits = _may_hold_output(spec, deadline_s=self.post_deadline_s(spec))
-        return self._read(adapter, request, await self._posted(adapter, call, limits, before_sending, token))
+        try:
+            reply = await self._posted(adapter, call, limits, before_sending, token)
+            prediction = read_submit_reply(adapter, reply, request)
+        except PurchaseError as error:
+            self._breaker.came(adapter.name, request.key, error)
+            raise
+        self._breaker.came(adapter.name, request.key, None)
+        return prediction
 
     def post_deadline_s(self, spec: ModelSpec) -> float:
         """Return the seconds that the reply to a submission may take."""
@@ -222,24 +218,7 @@ class Transport:
             PurchaseError: As :meth:`submit`, of which this is the second half.
         """
         reply = self.spool.read(token) if self.spool else None
-        return self._read(self.adapter(request.provider), request, reply) if reply else None
-
-    def _read(self, adapter: Adapter, request: GenerationRequest, reply: HttpReply) -> Prediction:
-        try:
-            return read_submit_reply(adapter, reply, request)
-        except RequestRejectedError as refusal:
-            self._close_to(adapter, refusal)
-            raise
-
-    def _close_to(self, adapter: Adapter, refusal: PurchaseError) -> None:
-        """Ask a provider no more for a while, where every further purchase would be refused alike.
-
-        A 403 is about one model (a gated one, a region's) unless its words say that the account is empty.
-        """
-        is_key = isinstance(refusal, KeyRejectedError) and refusal.http_status != _FORBIDDEN
-        if is_key or isinstance(refusal, InsufficientCreditError):
-            # A copy: whose purchase it was is filled in later, and says nothing of the next.
-            self._closed[adapter.name] = (time.monotonic() + self.options.breaker_s, copy.copy(refusal))
+        return read_submit_reply(self.adapter(request.provider), reply, request) if reply else None
 
     async def follow(
         self,

@@ -52,3 +52,5 @@ class TransportOptions:
     """First wait between tries of the same call; later ones grow, with jitter."""
     breaker_s: float = 300.0
     """How long a provider whose account is empty or whose key is refused is not asked again by this process."""
+    outage_s: float = 60.0
+    """How long a provider of which several purchases in a row heard nothing is not asked again by this process."""
