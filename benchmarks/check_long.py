@@ -19,7 +19,10 @@ PROOFS = {
         ["media_assets_tests/media/test_hostile_media.py", "media_assets_tests/test_hostile_outputs.py"],
     ),
     "films": ("a film of every combination of the catalog's models", ["media_assets_tests/test_paid_films.py"]),
-    "fuzz": ("5,000 random replies for each reader of an adapter", ["media_assets_tests/providers"]),
+    "fuzz": (
+        "5,000 random replies for each reader of an adapter, 1,000 random scripts for the price of each voice",
+        ["media_assets_tests/providers", "media_assets_tests/test_pricing_voices.py"],
+    ),
     "postgres": (
         "a purchase whose line to Postgres is cut before, in or after each COMMIT; Postgres restarted again and again",
         ["media_assets_tests/ledger/test_commit_cuts.py", "media_assets_tests/ledger/test_restarts.py"],

@@ -19,7 +19,9 @@ from media_assets.simulator.media import speech_s
 from media_assets.simulator.openai_inputs import audio_tokens, text_tokens
 from media_assets.simulator.submissions import Submission
 from media_assets.steps import draft_audio
+from media_assets_tests.conftest import LONG
 
+EXAMPLES = 1_000 if LONG else 60
 TODAY = date(2026, 11, 24)
 VOICES = [spec for spec in load_catalog() if spec.step is Step.AUDIO and spec.recovery is not Recovery.FREE]
 OPENAI = load_catalog().get("openai:gpt-4o-mini-tts")
@@ -105,8 +107,9 @@ def test_every_voice_that_is_paid_for_is_here() -> None:
     assert all("speed" in spec.roles for spec in VOICES)
 
 
+@pytest.mark.sample(f"{EXAMPLES:,} of 1,000 random scripts")
 @given(script=scripts().filter(_is_a_script))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=EXAMPLES, deadline=None)
 def test_no_voice_is_billed_above_its_worst_case(script: str) -> None:
     """Whatever is said, in whatever script, as slow and as fast as can be asked: what was reserved is enough."""
     for spec, speed in AT_BOUNDS:

@@ -29,7 +29,7 @@ from media_assets_tests.providers import polled_replies as recorded
 from media_assets_tests.providers.sync_replies import reply_of
 from media_assets_tests.providers.test_sync_fuzz import mutated
 
-EXAMPLES = 5000 if LONG else 500
+EXAMPLES = 5000 if LONG else 200
 MUTATIONS = 50
 LONGEST_S = 0.05
 REFUSED = frozenset({400, 401, 402, 403, 404, 413, 415, 422, 429})

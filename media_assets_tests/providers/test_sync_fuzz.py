@@ -33,7 +33,7 @@ from media_assets_tests.providers.sync_replies import (
     reply_of,
 )
 
-EXAMPLES = 5000 if LONG else 500
+EXAMPLES = 5000 if LONG else 200
 MUTATIONS = 50
 LONGEST_S = 0.05
 

@@ -15,7 +15,7 @@ from media_assets.providers.transport.addresses import (
 )
 from media_assets_tests.conftest import LONG
 
-EXAMPLES = 5_000 if LONG else 500
+EXAMPLES = 5_000 if LONG else 200
 BASE = "http://127.0.0.1:8765/replicate/v1"
 ALLOWED = Allowed.of(["https://api.example.test/v1", BASE], ["files.example.test", "*.cdn.example.test", "bücher.test"])
 SECRET = "CANARY-91c2"  # noqa: S105

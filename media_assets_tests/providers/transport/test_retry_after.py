@@ -13,7 +13,7 @@ from media_assets_tests.conftest import LONG
 
 NOW = datetime(2026, 11, 24, 12, 0, 0, tzinfo=UTC)
 CAP_S = 600.0
-EXAMPLES = 5_000 if LONG else 500
+EXAMPLES = 5_000 if LONG else 200
 
 
 def _date(seconds: float) -> str:
