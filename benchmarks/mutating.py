@@ -10,6 +10,7 @@ import copy
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 _WORD = re.compile(r"[A-Za-z_:%.]+")
@@ -188,12 +189,12 @@ def _of_statement(
     if _is_for_people(statement):
         return
     here = _Place(place.function, is_assignment=False, statement=statement)
+    # A method that calls ``super`` has a cell for its class, without which it cannot be put in place.
+    has_cell = any(isinstance(one, ast.Name) and one.id == "super" for one in ast.walk(statement))
     if _can_be_left_out(statement):
-        # A method that calls ``super`` has a cell for its class, without which it cannot be put in place.
-        has_cell = any(isinstance(one, ast.Name) and one.id == "super" for one in ast.walk(statement))
         yield here, statement, lambda _: ast.Expr(ast.Name("__class__", ast.Load())) if has_cell else ast.Pass()
     if isinstance(statement, ast.Return) and statement.value is not None and not _is_none(statement.value):
-        yield here, statement, _return_not if returns_bool else lambda _: ast.Return(ast.Constant(None))
+        yield here, statement, _return_not if returns_bool else partial(_return_none, has_cell=has_cell)
     if isinstance(statement, ast.If | ast.While) and not _has_operators(statement.test):
         yield here, statement.test, _negated
     for child in _parts_of(statement):
@@ -338,6 +339,13 @@ def _other_branch(node: ast.AST) -> ast.AST:
 def _negated(node: ast.AST) -> ast.AST:
     assert isinstance(node, ast.expr)
     return ast.UnaryOp(ast.Not(), node)
+
+
+def _return_none(_: ast.AST, *, has_cell: bool) -> ast.AST:
+    nothing = ast.Constant(None)
+    if not has_cell:
+        return ast.Return(nothing)
+    return ast.Return(ast.BoolOp(ast.And(), [ast.Name("__class__", ast.Load()), nothing]))
 
 
 def _return_not(node: ast.AST) -> ast.AST:
