@@ -42,6 +42,7 @@ TESTS = (
     "media_assets_tests/recovery/test_retention.py",
     "media_assets_tests/recovery/test_verify.py",
     "media_assets_tests/recovery/test_reconcile.py",
+    "media_assets_tests/report",
 )
 """The ledger's own, and the quickest of those that buy and that look after what was bought."""
 

@@ -95,6 +95,17 @@ def test_attempts_are_told_in_order_without_what_names_them_to_providers(ledger:
     assert told[0].keys() == {column.name for column in attempt.c} - {"token"}
 
 
+def test_when_each_was_last_sent_is_told_of_those_that_are_asked_for(ledger: Ledger) -> None:
+    """The newest of its attempts; one that was never sent has no time."""
+    twice, once, never = (_claim(ledger, take) for take in range(3))
+    _put_back(ledger, twice, ledger.purchases.write_intent(twice))
+    for claim in (twice, once):
+        ledger.purchases.write_intent(claim)
+    newest = max(one["intent_at"] for one in ledger.purchases.attempts(twice.request_key))
+
+    assert ledger.purchases.last_sent([twice.request_key, never.request_key]) == {twice.request_key: newest}
+
+
 @pytest.mark.parametrize("passed_s", [0, 100])
 def test_on_a_shared_ledger_an_attempt_is_as_old_as_the_database_says(
     migrated: str, tmp_path: Path, passed_s: int
