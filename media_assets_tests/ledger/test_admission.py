@@ -130,6 +130,25 @@ def test_a_refusal_holds_everybody_back(ledger: Ledger, other: Ledger) -> None:
     assert (attempt["outcome"], attempt["http_status"]) == ("refused", 429)
 
 
+def test_a_pause_that_one_provider_asks_for_is_no_other_s(ledger: Ledger) -> None:
+    """Each that has been asked before has a row of its own."""
+    many = Limits(concurrency=9, per_minute=60)
+    elsewhere = ledger.purchases.claim(
+        replace(some_request(take=9), provider="elsewhere"),
+        recovery=Recovery.LISTED,
+        prompt_key="any",
+        plan_id="p",
+        estimate_micro_usd=0,
+    )
+    assert isinstance(elsewhere, Claim)
+    ledger.purchases.write_put_back(elsewhere, _token(ledger, elsewhere, many), RateLimitedError("later"), block_s=0)
+    first = _claim(ledger, 1)
+    ledger.purchases.write_put_back(first, _token(ledger, first, many), RateLimitedError("slow down"), block_s=30)
+
+    assert isinstance(ledger.purchases.write_intent(_claim(ledger, 2), many), Wait)
+    assert isinstance(ledger.purchases.write_intent(elsewhere, many), str)
+
+
 def test_a_call_that_never_left_holds_nobody_back(ledger: Ledger, other: Ledger) -> None:
     """One machine's broken network says nothing about the provider."""
     first = _claim(ledger, 1)

@@ -13,6 +13,7 @@ from media_assets.ledger.rows import PurchaseState
 from media_assets.ledger.schema import artifact, purchase
 from media_assets_tests.ledger.far_host import REQUEST
 from media_assets_tests.ledger.files import png
+from media_assets_tests.ledger.money import claim_for, micro, open_plan, prompt_cap
 
 
 def _sent(ledger: Ledger, take: int) -> tuple[Claim, str]:
@@ -61,3 +62,26 @@ def test_what_a_dead_process_left_open_says_how_to_go_on(ledger: Ledger, state: 
     (found,) = [one for one in ledger.audit.findings() if one.kind == "left-open"]
     assert (found.about, found.what) == (claim.request_key, f"{state}, and no process works on it")
     assert found.do
+
+
+def test_what_one_purchase_holds_is_no_word_on_another(ledger: Ledger) -> None:
+    """One that has ended holds nothing; the other one's reservation is its own."""
+    plans = [open_plan(ledger, "0.10", [prompt_cap()]) for _ in range(2)]
+    ended, running = (claim_for(ledger, plan, take=take, usd="0.10") for take, plan in enumerate(plans))
+    token = ledger.purchases.write_intent(ended)
+    ledger.purchases.write_failed(ended, token, PredictionFailedError("no"), outcome="failed")
+    ledger.purchases.write_intent(running)
+
+    assert [one for one in ledger.audit.findings() if one.kind == "stray-reservation"] == []
+
+
+def test_what_no_budget_counts_is_found(ledger: Ledger) -> None:
+    """Every cost counts for a prompt: without any budget row, all of it is missing there."""
+    claim, _ = _sent(ledger, 1)
+    with ledger.database.write() as connection:
+        mine = purchase.c.request_key == claim.request_key
+        connection.execute(sa.update(purchase).where(mine).values(cost_micro_usd=micro("0.05")))
+
+    (found,) = [one for one in ledger.audit.findings() if one.kind == "budget-spent"]
+    assert found.about == "prompt:*"
+    assert "0 USD were spent, and the purchases cost 0.05 USD" in found.what

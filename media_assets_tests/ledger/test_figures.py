@@ -77,7 +77,7 @@ def test_what_an_unknown_outcome_holds_is_counted_once_and_is_no_cost(anywhere: 
     history = History(anywhere)
     key = history.bought("2026-11-20", state=UNKNOWN)
     history.held(key, "0.5", "day:2026-11-20", "prompt:barn", "provider:fal:2026-11-20")
-    history.held(history.bought("2026-11-20"), "0.5", "prompt:barn")
+    history.held(history.bought("2026-11-20"), "0.25", "prompt:barn")
 
     (row,) = _figures(anywhere).spend()
 
@@ -105,6 +105,17 @@ def test_durations_are_ranks_of_what_was_timed(anywhere: Ledger) -> None:
     assert failed.p50_s == pytest.approx(2.5, abs=0.001)
 
 
+@pytest.mark.parametrize(("replied_after_s", "took_s"), [(-3600.0, 0.0), (0.5, 0.5), (7200.0, 7200.0)])
+def test_a_clock_that_was_put_back_makes_no_time_negative(
+    anywhere: Ledger, replied_after_s: float, took_s: float
+) -> None:
+    History(anywhere).bought("2026-11-20", state=FAILED_FREE, outcome="refused", replied_after_s=replied_after_s)
+
+    (failed,) = _figures(anywhere).durations()
+
+    assert failed.p50_s == pytest.approx(took_s, abs=0.001)
+
+
 def test_savings_are_the_steps_after_the_first_of_a_paid_purchase(anywhere: Ledger) -> None:
     """What was saved is a claim, so it has to be one that the rows prove, and never more than one purchase may cost."""
     history = History(anywhere)
@@ -113,7 +124,7 @@ def test_savings_are_the_steps_after_the_first_of_a_paid_purchase(anywhere: Ledg
     history.used(shared, "2026-11-20", by="harbour")
     history.used(shared, "2026-11-21", version="2")
     history.used(shared, "2026-11-22", by="too-late")
-    twice = history.bought("2026-11-20", model=KLING, cost_usd="1.0", of_step="video")
+    twice = history.bought("2026-11-20", model=KLING, cost_usd="0.9", of_step="video")
     history.decided(twice, "2026-11-20", "resubmit", cost_usd="0.5", who=POLICY)
     overrun = history.bought("2026-11-20", model=KLING, cost_usd="2.0", of_step="video")
     free = history.bought("2026-11-20", cost_usd="0")
@@ -124,7 +135,7 @@ def test_savings_are_the_steps_after_the_first_of_a_paid_purchase(anywhere: Ledg
 
     assert _figures(anywhere).savings() == [
         Saving(model=FLUX, step="image", reused=2, saved_usd=Decimal("0.6")),
-        Saving(model=KLING, step="video", reused=2, saved_usd=Decimal(1)),
+        Saving(model=KLING, step="video", reused=2, saved_usd=Decimal("0.9")),
     ]
 
 

@@ -106,6 +106,18 @@ def test_when_each_was_last_sent_is_told_of_those_that_are_asked_for(ledger: Led
     assert ledger.purchases.last_sent([twice.request_key, never.request_key]) == {twice.request_key: newest}
 
 
+def test_an_attempt_is_as_old_as_a_clock_says_that_nobody_can_set(ledger: Ledger) -> None:
+    """From its intent on: what its process died of leaves no other mark."""
+    claim = _claim(ledger, 1)
+    ledger.purchases.write_intent(claim)
+
+    last = ledger.purchases.last_attempt(claim.request_key)
+
+    assert last is not None
+    assert last.clock_mark is not None
+    assert 0 <= (elapsed_s(last.clock_mark) or 0.0) < 30
+
+
 @pytest.mark.parametrize("passed_s", [0, 100])
 def test_on_a_shared_ledger_an_attempt_is_as_old_as_the_database_says(
     migrated: str, tmp_path: Path, passed_s: int

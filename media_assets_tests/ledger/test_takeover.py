@@ -11,9 +11,9 @@ from media_assets.catalog import Recovery
 from media_assets.errors import ProviderUnavailableError
 from media_assets.ledger import Ledger, open_ledger
 from media_assets.ledger.claims import Busy, Claim
-from media_assets.ledger.schema import interest
-from media_assets.ledger.takeover import Taken, attempt_closed, intent_stands
-from media_assets_tests.ledger.far_host import REQUEST, claim
+from media_assets.ledger.schema import attempt, interest
+from media_assets.ledger.takeover import Taken, _send_until_s, attempt_closed, intent_stands
+from media_assets_tests.ledger.far_host import REQUEST, claim, owned_by
 
 
 @pytest.fixture
@@ -86,6 +86,21 @@ def test_a_claim_stands_under_its_fence_and_its_owner_alone(ledger: Ledger, othe
             assert taken.stands(connection) is stands
             taken.note(Busy())
             assert taken.stands(connection)
+
+
+def test_how_long_a_call_may_still_leave_is_told_of_its_own_purchase(migrated: str, tmp_path: Path) -> None:
+    """And of its newest attempt: another purchase's older ones would have it taken over too early."""
+    with open_ledger(tmp_path, migrated, owned_by("here", lease_s=60)) as ledger:
+        claimed, another = _claimed(ledger), _claimed(ledger, 1)
+        for one in (claimed, another):
+            ledger.purchases.write_intent(one, within_s=50)
+        with ledger.database.write() as connection:
+            older = sa.update(attempt).where(attempt.c.request_key == another.request_key)
+            connection.execute(older.values(n=9, intent_at="2026-01-01T00:00:00.000000+00:00"))
+        with ledger.database.read() as connection:
+            assert 0 < _send_until_s(connection, claimed.request_key) <= 50
+            assert _send_until_s(connection, another.request_key) < 0
+            assert not _send_until_s(connection, "0" * 64)
 
 
 def test_an_intent_and_its_end_are_known_by_their_token(ledger: Ledger) -> None:
