@@ -2,6 +2,8 @@
 
 import errno
 from collections.abc import Iterator
+from dataclasses import replace
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
@@ -10,8 +12,12 @@ import sqlalchemy as sa
 from media_assets.artifact import Artifact, ArtifactStore
 from media_assets.catalog import Recovery
 from media_assets.errors import (
+    Billed,
+    LedgerError,
     OutputLostError,
+    PredictionFailedError,
     ProbeError,
+    ProviderUnavailableError,
     PurchaseError,
     SpeechError,
     StorageError,
@@ -23,8 +29,10 @@ from media_assets.ledger.rows import PurchaseState
 from media_assets.ledger.schema import attempt
 from media_assets.prediction import Prediction, State
 from media_assets.providers.base import LocalArguments, LocalReply
+from media_assets.providers.transport import Transport
+from media_assets.providers.transport.spool import Spool
 from media_assets_tests.making import SHOP_REQUEST, OwnProvider, Shop, reserved_micro_usd
-from media_assets_tests.web_shop import PRICE_USD, WebAdapter, WebShop, open_web_shop
+from media_assets_tests.web_shop import FAST, PRICE_USD, Service, WebAdapter, WebShop, open_web_shop
 
 _PRICE_MICRO_USD = int(PRICE_USD * 1_000_000)
 
@@ -78,6 +86,64 @@ def test_a_reply_that_was_lost_with_its_process_is_not_paid_for_again(
         assert shop.service.submits == 0
         assert shop.shop.spent_usd() == (PRICE_USD if settled else 0)
         assert reserved_micro_usd(tmp_path) == (0 if settled else _PRICE_MICRO_USD)
+
+
+_NO_END = (
+    "CREATE TRIGGER no_end BEFORE UPDATE OF duration_s ON purchase BEGIN INSERT INTO there_is_no_room VALUES (1); END"
+)
+
+
+@pytest.mark.parametrize(
+    ("billed", "told", "left", "spent_usd"),
+    [
+        ("yes", Billed.YES, PurchaseState.FAILED_PAID, PRICE_USD),
+        ("no", Billed.NO, PurchaseState.FAILED_FREE, Decimal(0)),
+        ("unknown", Billed.YES, PurchaseState.FAILED_PAID, PRICE_USD),
+    ],
+)
+def test_a_failure_in_the_one_reply_that_cannot_be_recorded_is_read_again_by_the_next_run(
+    tmp_path: Path, billed: str, told: Billed, left: PurchaseState, spent_usd: Decimal
+) -> None:
+    """The provider can be asked nothing more: what its reply leaves open counts as billed."""
+    failed = {"id": "p-0", "state": "failed", "error": "out of memory", "billed": billed}
+    service = Service(submit=lambda _nth, _name: (200, failed))
+    with open_web_shop(tmp_path, service, adapter=WebAdapter(answers_once=True)) as shop:
+        spooling = replace(shop, transport=Transport({"testing": shop.adapter}, FAST, Spool(tmp_path / "spool")))
+        with shop.ledger.database.write() as connection:
+            connection.exec_driver_sql(_NO_END)
+        with pytest.raises(LedgerError):
+            spooling.buy()
+        held = (shop.row().state, reserved_micro_usd(tmp_path), len(list((tmp_path / "spool").iterdir())))
+        with shop.ledger.database.write() as connection:
+            connection.exec_driver_sql("DROP TRIGGER no_end")
+        with pytest.raises(PredictionFailedError, match="out of memory") as caught:
+            spooling.buy()
+
+        assert held == (PurchaseState.SUBMITTED, _PRICE_MICRO_USD, 1)
+        assert (caught.value.billed, caught.value.prediction_id) == (told, "p-0")
+        assert (shop.row().state, shop.shop.spent_usd(), service.submits) == (left, spent_usd, 1)
+        assert reserved_micro_usd(tmp_path) == 0
+        spooling.transport.close()
+
+
+def test_what_its_provider_has_forgotten_before_it_was_fetched_is_paid_and_lost(tmp_path: Path) -> None:
+    """It had succeeded, and was settled: whether it is bought once more is for a person to decide."""
+    service = Service(sound=lambda _nth, _name: (503, b""))
+    with open_web_shop(tmp_path, service, download_deadline_s=0.3) as shop:
+        with pytest.raises(ProviderUnavailableError):
+            shop.buy()
+        had = (shop.row().state, shop.shop.spent_usd())
+        service.status, service.sound = lambda _nth, _name: (404, {}), Service.sound
+
+        for _ in range(2):
+            with pytest.raises(OutputLostError, match="testing no longer knows prediction p-0") as caught:
+                shop.buy(retry_failed=True)
+            assert (caught.value.billed, caught.value.prediction_id) == (Billed.YES, "p-0")
+
+        assert had == (PurchaseState.DONE, PRICE_USD)
+        assert (shop.row().state, shop.shop.spent_usd()) == (PurchaseState.LOST_OUTPUT, PRICE_USD)
+        assert service.submits == 1
+        assert reserved_micro_usd(tmp_path) == 0
 
 
 @pytest.mark.parametrize("paid", [False, True])
