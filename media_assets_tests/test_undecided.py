@@ -11,6 +11,7 @@ import sqlalchemy as sa
 from media_assets.errors import UnknownOutcomeError
 from media_assets.film import Film
 from media_assets.ledger import open_ledger
+from media_assets.ledger.clock import mark
 from media_assets.ledger.rows import PurchaseState
 from media_assets.ledger.schema import attempt
 from media_assets.prompt import Prompt, Step
@@ -105,6 +106,27 @@ def test_a_list_that_cannot_be_read_to_its_end_proves_nothing(market: Market) ->
     assert (market.posts(), len(market.accepted())) == (1, 0)
 
 
+@pytest.mark.parametrize("fault", ["noexec_500", "429_header", "refuse_connect"])
+def test_a_list_that_cannot_be_had_proves_nothing(market: Market, fault: str) -> None:
+    """It is held with its budget, and no policy sends it again; once the list is there, it tells."""
+    market.set_faults({"call": "submit", "fault": "noexec_500", "times": 1}, {"call": "list", "fault": fault})
+    cheap: Any = {"unknown_policy": "resubmit_if_cheap", "resubmit_max_usd": "1"}
+    with market.studio(**cheap) as studio:
+        object.__setattr__(studio.transport.options, "list_budget_s", 0.2)
+
+        film = asyncio.run(studio.attempt(_picture(), wanted={Step.IMAGE}))
+
+    assert isinstance(film.error, UnknownOutcomeError)
+    assert "replicate's list could not be had" in film.error.message
+    row = purchases(market.home)[Step.IMAGE]
+    assert (row.state, reserved_micro_usd(market.home)) == (PurchaseState.UNKNOWN, row.estimate_micro_usd)
+    assert (market.posts(), len(market.accepted())) == (1, 0)
+    market.set_faults()
+    again = _image_alone(market, _picture())
+    assert again.error is None
+    assert (market.posts(), len(market.accepted()), again.cost_usd) == (2, 1, market.bill_usd())
+
+
 def test_others_of_a_stream_go_on_while_one_waits_for_the_list(market: Market) -> None:
     """With one place for all: who waits for a provider's word leaves it to those who need none."""
     market.set_faults({**LOST, "times": 1})
@@ -169,6 +191,28 @@ def test_what_never_arrived_is_sent_again_once_that_is_proved(market: Market, fa
     _assert_honest(market, film)
 
 
+_MOST = 3
+"""Submissions of one run, if each of them proves never to have arrived."""
+
+
+@pytest.mark.parametrize("lost", [_MOST - 1, _MOST])
+def test_what_never_arrives_is_sent_a_few_times_and_no_more(market: Market, lost: int) -> None:
+    """Each of them is proved first; a provider that is down must not keep a run busy for ever."""
+    market.set_faults({"call": "submit", "fault": "noexec_500", "times": lost})
+
+    film = _image_alone(market, _picture())
+
+    assert market.posts() == _MOST
+    if lost == _MOST:
+        assert isinstance(film.error, UnknownOutcomeError)
+        row = purchases(market.home)[Step.IMAGE]
+        assert (row.state, reserved_micro_usd(market.home)) == (PurchaseState.UNKNOWN, row.estimate_micro_usd)
+        film = _image_alone(market, _picture())
+    assert film.error is None
+    assert (market.posts(), len(market.accepted()), film.cost_usd) == (lost + 1, 1, market.bill_usd())
+    assert reserved_micro_usd(market.home) == 0
+
+
 def test_a_list_that_is_believed_too_early_pays_twice(market: Market) -> None:
     """The control: with a lag below the provider's own, silence is no proof, and the bill shows two."""
     market.set_faults(
@@ -209,3 +253,44 @@ def test_a_spooled_reply_that_says_too_many_is_a_proof(market: Market) -> None:
     assert film.error is None
     assert (market.posts(), len(market.accepted()), film.cost_usd) == (2, 1, market.bill_usd())
     assert purchases(market.home)[Step.IMAGE].state is PurchaseState.SUCCEEDED
+
+
+_NO_ID = (
+    "CREATE TRIGGER no_id BEFORE UPDATE OF prediction_id ON purchase WHEN NEW.prediction_id IS NOT NULL "
+    "BEGIN INSERT INTO there_is_no_room VALUES (1); END"
+)
+_LONG_AGO_S = 120.0
+"""When the first was sent: longer ago than the reply to a submission may take, which the second's list waits for."""
+
+
+@pytest.mark.parametrize("arrived", [True, False], ids=["both arrived", "one arrived"])
+def test_a_prediction_that_a_lookalike_took_is_left_to_it(market: Market, *, arrived: bool) -> None:
+    """Two takes with one seed look the same in a list: what is there goes to one of them, and only the rest is sent."""
+    first, second = _picture(seed=5, key="first"), _picture(seed=5, key="second", take=1)
+    market.set_faults()
+    with market.studio() as studio:
+        with studio.ledger.database.write() as connection:
+            connection.exec_driver_sql(_NO_ID)
+        held = asyncio.run(studio.attempt(first, wanted={Step.IMAGE}))
+        with studio.ledger.database.write() as connection:
+            connection.exec_driver_sql("DROP TRIGGER no_id")
+            connection.execute(sa.update(attempt).values(clock_mark=mark(ago_s=_LONG_AGO_S)))
+    market.simulator.world.clock.advance(_LONG_AGO_S)
+    market.set_faults(
+        {"call": "submit", "fault": "exec_and_drop" if arrived else "noexec_500", "times": 1},
+        {"call": "list", "fault": "list_lag", "seconds": _LONG_AGO_S / 2, "times": 1},
+    )
+    taking = _image_alone(market, second)
+    spooled = len(list((market.home / "spool").iterdir()))
+
+    film = _image_alone(market, first)
+
+    assert isinstance(held.error, UnknownOutcomeError)
+    assert spooled == 1
+    (mine, *others) = [one["id"] for one in market.accepted()]
+    assert (taking.error, film.error) == (None, None)
+    assert taking.steps[Step.IMAGE].prediction_id == mine
+    assert [film.steps[Step.IMAGE].prediction_id] == others
+    assert market.posts() == (2 if arrived else 3)
+    assert taking.cost_usd + film.cost_usd == market.bill_usd()
+    assert reserved_micro_usd(market.home) == 0
