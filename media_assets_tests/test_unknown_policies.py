@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from media_assets.errors import BudgetExceededError, UnknownOutcomeError
+from media_assets.catalog import Recovery
+from media_assets.errors import BudgetExceededError, ProviderUnavailableError, PurchaseError, UnknownOutcomeError
 from media_assets.film import Film
 from media_assets.ledger.decisions import POLICY
 from media_assets.ledger.rows import PurchaseRow, PurchaseState
@@ -17,7 +18,7 @@ from media_assets.prompt import Step
 from media_assets.routes import UnknownPolicy
 from media_assets.studio import MakeOptions
 from media_assets_tests.making import purchases, reserved_micro_usd
-from media_assets_tests.simulated import Market, open_market, paid_prompt
+from media_assets_tests.simulated import Market, hurried, open_market, paid_prompt
 
 _UNLISTED, _LISTED = "openai:gpt-image-2", "replicate:sdxl"
 _CHEAP: dict[str, Any] = {"unknown_policy": "resubmit_if_cheap", "resubmit_max_usd": "1"}
@@ -139,6 +140,34 @@ def test_who_does_not_wait_for_the_list_sends_nothing_again(market: Market) -> N
 
     assert isinstance(film.error, UnknownOutcomeError)
     assert market.posts() == 1
+
+
+@pytest.mark.parametrize(
+    ("fault", "raised", "left"),
+    [
+        ("404_after_create", UnknownOutcomeError, PurchaseState.UNKNOWN),
+        ("noexec_500", ProviderUnavailableError, PurchaseState.SUBMITTED),
+    ],
+    ids=["not known", "not answered"],
+)
+def test_what_can_be_asked_about_is_not_sent_again(
+    market: Market, fault: str, raised: type[PurchaseError], left: PurchaseState
+) -> None:
+    """Its id is known: the next run asks once more, free, even of a model that no list shows."""
+    market.set_faults({"provider": "replicate", "call": "poll", "fault": fault})
+    unlisted = hurried(_LISTED, poll_error_budget_s=0.1).model_copy(update={"recovery": Recovery.NONE})
+
+    film = _image(market, _LISTED, models=[unlisted], not_found_grace_s=0.0, **_CHEAP)
+
+    assert isinstance(film.error, raised)
+    held = _row(market)
+    assert (held.state, held.prediction_id) == (left, market.accepted()[0]["id"])
+    assert reserved_micro_usd(market.home) == held.estimate_micro_usd
+    assert _decided(market) == []
+    market.set_faults()
+    again = _image(market, _LISTED, models=[unlisted], **_CHEAP)
+    assert again.error is None
+    assert (market.posts(), again.cost_usd) == (1, market.bill_usd())
 
 
 def test_fallback_buys_from_the_next_and_keeps_the_budget_of_the_first(market: Market) -> None:
