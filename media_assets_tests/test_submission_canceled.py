@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import logging
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -12,6 +13,7 @@ from media_assets.errors import StoppedError
 from media_assets.ledger import open_ledger
 from media_assets.ledger.admission import Limits
 from media_assets.ledger.rows import PurchaseState
+from media_assets.orders import Purchased
 from media_assets.recall import Recall
 from media_assets_tests.canceling import CanceledAt, cancel_after, until
 from media_assets_tests.conftest import LONG, SAMPLE
@@ -168,6 +170,44 @@ def test_what_cannot_be_recorded_is_not_called_back_and_the_run_ends_all_the_sam
         shop.service.status = at_once
         shop.buy()
         assert shop.service.submits == 1
+
+
+class _CancelAtTheEnd(logging.Handler):
+    """Cancels a task when it is told that something was bought: its last step, right before it ends."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.buying: asyncio.Task[Purchased] | None = None
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if self.buying is not None and record.getMessage().startswith("bought"):
+            self.buying.cancel()
+
+
+def test_a_cancel_that_comes_as_it_ends_keeps_what_was_bought(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """There is nothing to be called back any more, and that is what people are told."""
+    caplog.set_level(logging.INFO, logger="media_assets.purchase")
+    said: list[str] = []
+    stop = _CancelAtTheEnd()
+
+    async def run(shop: WebShop) -> None:
+        stop.buying = asyncio.ensure_future(shop.buying(say=said.append))
+        with pytest.raises(asyncio.CancelledError):
+            await stop.buying
+
+    with open_web_shop(tmp_path) as shop:
+        logger = logging.getLogger("media_assets.purchase")
+        logger.addHandler(stop)
+        try:
+            asyncio.run(run(shop))
+        finally:
+            logger.removeHandler(stop)
+
+        assert said == ["ended while the run was stopping, and is kept"]
+        assert (shop.row().state, shop.row().cancel_requested_at) == (PurchaseState.SUCCEEDED, None)
+        assert (shop.shop.spent_usd(), reserved_micro_usd(tmp_path)) == (PRICE_USD, 0)
+        assert shop.buy().cached
+        assert (shop.service.submits, shop.service.asked["cancel"]) == (1, 0)
 
 
 @pytest.mark.parametrize("refusal", [(404, {}), (500, {})], ids=["not known yet", "a fault of the moment"])
