@@ -80,7 +80,7 @@ class Decisions:
             now = find_row(connection, request_key)
             if now is None or now.state is not PurchaseState.UNKNOWN or self._owner.is_alive(now.owner):
                 return True  # somebody was faster: how it stands now is for the claim to see
-            by_policy = sa.select(decision.c.n).filter_by(request_key=request_key, what="resubmit", who=POLICY)
+            by_policy = sa.select(decision.c.n).filter_by(request_key=request_key, who=POLICY)
             if connection.execute(by_policy).first() is not None:
                 return False
             cost = now.estimate_micro_usd

@@ -130,32 +130,13 @@ def test_a_refusal_holds_everybody_back(ledger: Ledger, other: Ledger) -> None:
     assert (attempt["outcome"], attempt["http_status"]) == ("refused", 429)
 
 
-def test_a_pause_that_one_provider_asks_for_is_no_other_s(ledger: Ledger) -> None:
-    """Each that has been asked before has a row of its own."""
-    many = Limits(concurrency=9, per_minute=60)
-    elsewhere = ledger.purchases.claim(
-        replace(some_request(take=9), provider="elsewhere"),
-        recovery=Recovery.LISTED,
-        prompt_key="any",
-        plan_id="p",
-        estimate_micro_usd=0,
-    )
-    assert isinstance(elsewhere, Claim)
-    ledger.purchases.write_put_back(elsewhere, _token(ledger, elsewhere, many), RateLimitedError("later"), block_s=0)
-    first = _claim(ledger, 1)
-    ledger.purchases.write_put_back(first, _token(ledger, first, many), RateLimitedError("slow down"), block_s=30)
-
-    assert isinstance(ledger.purchases.write_intent(_claim(ledger, 2), many), Wait)
-    assert isinstance(ledger.purchases.write_intent(elsewhere, many), str)
-
-
 def test_a_call_that_never_left_holds_nobody_back(ledger: Ledger, other: Ledger) -> None:
-    """One machine's broken network says nothing about the provider."""
+    """One machine's broken network says nothing about the provider, and takes nothing of what it allows a minute."""
     first = _claim(ledger, 1)
-    token = _token(ledger, first, ONE)
+    token = ledger.purchases.write_intent(first)
     ledger.purchases.write_put_back(first, token, ProviderUnavailableError("no route"), block_s=0)
 
-    assert isinstance(other.purchases.write_intent(_claim(other, 2), ONE), str)
+    assert isinstance(other.purchases.write_intent(_claim(other, 2), Limits(per_minute=1)), str)
     (attempt,) = ledger.purchases.attempts(first.request_key)
     assert attempt["outcome"] == "unsent"
 
@@ -206,6 +187,18 @@ def _run(ledger: Ledger, take: int, *, provider: str = "testing", progress: floa
     token = ledger.purchases.write_intent(claim)
     prediction = Prediction(id=f"p-{take}", state=State.RUNNING, progress=progress)
     ledger.purchases.write_submitted(claim, token, prediction)
+    return claim
+
+
+def _claim_at(ledger: Ledger, provider: str) -> Claim:
+    claim = ledger.purchases.claim(
+        replace(some_request(), provider=provider),
+        recovery=Recovery.LISTED,
+        prompt_key="any",
+        plan_id="p",
+        estimate_micro_usd=0,
+    )
+    assert isinstance(claim, Claim)
     return claim
 
 
@@ -271,20 +264,37 @@ def test_the_bucket_is_refilled_by_time_alone_and_never_above_its_rim(ledger: Le
     assert [type(ledger.purchases.write_intent(asks, two)) for _ in range(2)] == [str, Wait]
 
 
+def test_a_limit_that_is_set_later_begins_with_an_empty_bucket(ledger: Ledger) -> None:
+    """What was sent before, and how lately, was not counted."""
+    asks = _claim(ledger, 1)
+    _token(ledger, asks, ONE)
+
+    wait = ledger.purchases.write_intent(asks, Limits(per_minute=2))
+
+    assert isinstance(wait, Wait)
+    assert 25 < wait.seconds <= 30
+
+
+def test_what_is_sent_to_one_provider_leaves_the_buckets_of_all_others(ledger: Ledger) -> None:
+    """Two a minute are two at each of them; and one that asks for a pause asks for its own."""
+    two, claims = Limits(per_minute=2), [_claim_at(ledger, name) for name in ("here", "there")]
+    for claim in claims:
+        assert [type(ledger.purchases.write_intent(claim, two)) for _ in range(3)] == [str, str, Wait]
+    token = ledger.purchases.write_intent(claims[0])
+    ledger.purchases.write_put_back(claims[0], token, RateLimitedError("slow down"), block_s=600)
+
+    waits = [ledger.purchases.write_intent(claim, two) for claim in claims]
+
+    assert [isinstance(wait, Wait) and wait.seconds > 60 for wait in waits] == [True, False]
+
+
 def test_a_provider_that_asked_for_a_pause_begins_with_an_empty_bucket(ledger: Ledger) -> None:
     """It has had too much; and the pause of one provider is no other's, nor lasts longer than it was asked for."""
     claim = _claim(ledger, 1)
     token = ledger.purchases.write_intent(claim)
     ledger.purchases.write_put_back(claim, token, RateLimitedError("slow down"), block_s=30)
     _set_rate(ledger, blocked_until=_in(-1))
-    elsewhere = ledger.purchases.claim(
-        replace(some_request(), provider="elsewhere"),
-        recovery=Recovery.LISTED,
-        prompt_key="any",
-        plan_id="p",
-        estimate_micro_usd=0,
-    )
-    assert isinstance(elsewhere, Claim)
+    elsewhere = _claim_at(ledger, "elsewhere")
 
     assert isinstance(ledger.purchases.write_intent(claim, ONE), str)
     wait = ledger.purchases.write_intent(claim, Limits(per_minute=2))

@@ -7,7 +7,6 @@ import pytest
 
 from media_assets.errors import PredictionFailedError, UnknownOutcomeError
 from media_assets.ledger import Ledger, open_ledger
-from media_assets.ledger.budgets import NotReservedError
 from media_assets.ledger.claims import Claim, Settlement
 from media_assets.prediction import Prediction, State
 from media_assets_tests.ledger.money import claim_for, micro, open_plan, prompt_cap
@@ -56,15 +55,3 @@ def test_what_it_cost_before_stays_counted(
         row = ledger.purchases.get(again.request_key)
         assert row is not None
         assert row.cost_micro_usd == cost_micro_usd
-
-
-def test_what_was_sent_before_is_no_leave_to_pass_a_cap(tmp_path: Path) -> None:
-    """It is bought anew, so all that it may cost has to be reserved anew."""
-    with open_ledger(tmp_path) as ledger:
-        first = claim_for(ledger, open_plan(ledger, "0.10", [prompt_cap()]), usd="0.10")
-        _fail(ledger, first, ledger.purchases.write_intent(first), 0)
-        ledger.purchases.leave(first)
-        less = open_plan(ledger, "0.05", [prompt_cap()])
-
-        with pytest.raises(NotReservedError, match=r"0\.1 USD are needed"):
-            claim_for(ledger, less, usd="0.10", retry_failed=True)

@@ -10,7 +10,7 @@ from media_assets.errors import BudgetExceededError, RequestRejectedError, Unkno
 from media_assets.ledger import Ledger, open_ledger
 from media_assets.ledger.budgets import Cap
 from media_assets.prompt import Step
-from media_assets_tests.ledger.money import claim_for, open_plan, prompt_cap, settle, standing
+from media_assets_tests.ledger.money import claim_for, micro, open_plan, prompt_cap, settle, standing
 from media_assets_tests.making import cheap_prompt, reserved_micro_usd
 
 
@@ -195,7 +195,7 @@ def test_a_rerun_takes_the_dead_ones_reservation_over_and_not_a_second(ledger: L
 
 
 def test_a_paid_retry_is_counted_on_top(ledger: Ledger) -> None:
-    """--retry-failed spends again; the budget has to know of both."""
+    """--retry-failed spends again; the budget and the purchase have to know of both."""
     first = claim_for(ledger, _open_plan(ledger, "0.40"))
     settle(ledger, first, "0.40")
     ledger.purchases.write_failed(first, None, RequestRejectedError("bad"), outcome="failed")
@@ -204,3 +204,4 @@ def test_a_paid_retry_is_counted_on_top(ledger: Ledger) -> None:
     settle(ledger, claim_for(ledger, _open_plan(ledger, "0.40"), retry_failed=True), "0.40")
 
     assert _budget(ledger) == ("0.80", "0.00", False)
+    assert [row.cost_micro_usd for row in ledger.purchases.search()] == [micro("0.80")]

@@ -14,10 +14,11 @@ from media_assets.errors import JudgeError, PurchaseLostError, Rerun, StoppedErr
 from media_assets.ledger import Ledger, open_ledger
 from media_assets.ledger.claims import Busy, Claim, Settlement
 from media_assets.ledger.rows import NOBODY, PurchaseRow, PurchaseState
-from media_assets.ledger.schema import purchase
+from media_assets.ledger.schema import interest, purchase
 from media_assets.prediction import Prediction, State
 from media_assets_tests.ledger.far_host import REQUEST
 from media_assets_tests.ledger.files import png
+from media_assets_tests.ledger.money import DAY, day_cap, open_plan, standing
 
 S = PurchaseState
 _LONG_AGO = "2020-01-01T00:00:00.000000+00:00"
@@ -158,13 +159,18 @@ def test_a_stop_is_asked_for_only_while_there_is_something_to_stop(ledger: Ledge
 
 
 def test_a_lost_file_that_turns_out_to_be_there_is_as_before(ledger: Ledger) -> None:
+    """Whatever its plan had reserved for the step comes back, and nobody waits for it any more."""
     ledger.purchases.leave(_claimed(ledger, recovery=Recovery.FREE))
     _set(ledger, state=S.SUCCEEDED)
-    claimed = _claimed(ledger, recovery=Recovery.FREE, remake=True)
+    plan_id = open_plan(ledger, "0.10", [day_cap()])
+    claimed = _claimed(ledger, recovery=Recovery.FREE, remake=True, plan_id=plan_id)
 
     ledger.purchases.restore(claimed)
 
     assert (_row(ledger).state, _row(ledger).progress) == (S.SUCCEEDED, 1.0)
+    assert standing(ledger) == {DAY: ("0.00", "0.00", False)}
+    with ledger.database.read() as connection:
+        assert all(connection.execute(sa.select(interest.c.until)).scalars())
 
 
 @pytest.mark.parametrize(("cost_micro_usd", "state"), [(0, S.FAILED_FREE), (1, S.FAILED_PAID)])

@@ -87,12 +87,14 @@ def test_a_policy_leaves_what_somebody_was_faster_to_settle(ledger: Ledger) -> N
 
 
 def test_a_policy_sends_once_more_and_not_twice(ledger: Ledger) -> None:
-    """The first submission counts as billed at its worst case: nobody will ever know less than that."""
+    """The first counts as billed at its worst case, beside what was billed before: nobody will ever know less."""
     row = _unknown(ledger)
+    with ledger.database.write() as connection:
+        connection.execute(sa.update(purchase).values(cost_micro_usd=5))
 
     assert ledger.decisions.resubmit_once(row.request_key)
     once = _found(ledger, row.request_key)
-    assert (once.state, once.cost_micro_usd) == (PurchaseState.CANCELED, row.estimate_micro_usd)
+    assert (once.state, once.cost_micro_usd) == (PurchaseState.CANCELED, row.estimate_micro_usd + 5)
     assert once.fence == row.fence + 1
     _unknown(ledger)
 
@@ -144,11 +146,12 @@ def test_a_decision_is_of_the_newest_submission_and_clears_up(ledger: Ledger, wh
 
 def test_what_is_decided_of_each_state(ledger: Ledger) -> None:
     """An outcome only where it is unknown; a file only where there is one that was judged not good enough."""
+    black = '{"class": "JudgeError", "message": "■"}'
     for take, state in enumerate(PurchaseState):
         row = _unknown(ledger, take)
         with ledger.database.write() as connection:
             mine = purchase.c.request_key == row.request_key
-            connection.execute(sa.update(purchase).where(mine).values(state=state, error='{"class": "JudgeError"}'))
+            connection.execute(sa.update(purchase).where(mine).values(state=state, owner="its maker", error=black))
         for decide in (
             lambda row=row: ledger.decisions.adopt(row, PREDICTION, who=_ME),
             lambda row=row: ledger.decisions.resubmit(row, who=_ME),
@@ -170,6 +173,9 @@ def test_what_is_decided_of_each_state(ledger: Ledger) -> None:
             assert now.fence == before.fence + 1
             told = ledger.decisions.of(row.request_key)
             assert [(one["what"], one["state_before"]) for one in told] == [("accept", str(state))]
+            with ledger.database.read() as connection:
+                notes = connection.execute(sa.select(purchase.c.notes).where(mine)).scalar_one()
+            assert notes == '["accepted by a person, though ■"]'
         else:
             with pytest.raises(ConfigurationError, match="only a file that was bought"):
                 ledger.decisions.accept(row, who=_ME)

@@ -17,6 +17,7 @@ from media_assets.ledger.schema import budget, metadata
 from media_assets.prompt import Step
 from media_assets_tests.children import Child, race, run_children
 from media_assets_tests.ledger.money import DAY, buy, day_cap, open_plan, standing
+from media_assets_tests.ledger.proxies import Line
 from media_assets_tests.ledger.test_budget_races import PROCESSES, ROOM
 from media_assets_tests.making import cheap_prompt, leftovers, some_request
 
@@ -84,6 +85,19 @@ def test_a_film_is_made_once_with_its_ledger_on_postgres(url: str, tmp_path: Pat
     with open_ledger(tmp_path, url) as ledger:
         assert {row.step: row.attempts for row in ledger.purchases.search()} == {str(step): 1 for step in Step}
     assert leftovers(tmp_path) == []
+
+
+def test_connections_that_were_cut_while_nobody_used_them_are_replaced(migrated: str, tmp_path: Path) -> None:
+    """A server that was restarted overnight must not fail the first film of the morning."""
+    with Line(migrated) as line:
+        database = Database(ledger_url(line.through, tmp_path))
+        line.cut()
+
+        assert database.revision() == HEAD
+        line.cut()
+        with database.write() as connection:
+            connection.execute(sa.select(budget))
+        database.close()
 
 
 _CLAIM = "media_assets_tests.ledger.test_purchases:claim_together"

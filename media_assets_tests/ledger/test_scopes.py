@@ -129,6 +129,7 @@ def test_what_is_free_is_never_refused(ledger: Ledger, cap_usd: str) -> None:
     ledger.prompts.open_plan("plan", "cheap", amounts=dict.fromkeys(Step, 0), caps=caps, providers=PROVIDERS)
 
     assert standing(ledger) == before
+    assert ledger.spending.shortfalls(Need(dict.fromkeys(Step, 0), PROVIDERS), caps) == []
 
 
 def test_a_providers_cap_needs_to_know_the_provider(ledger: Ledger) -> None:
@@ -206,6 +207,20 @@ def test_a_quote_above_the_planned_one_is_reserved_first(ledger: Ledger) -> None
 
     with pytest.raises(NotReservedError):
         claim_for(ledger, plan_id, usd="0.11")
+
+    assert standing(ledger) == {DAY: ("0.00", "0.10", False)}
+
+
+@pytest.mark.parametrize("outcome", ["failed", "interrupted"])
+def test_a_retry_is_sent_with_what_is_reserved_for_it_alone(ledger: Ledger, outcome: str) -> None:
+    """The money of the first time has come back: the second is a new bill, which may pass the cap unseen."""
+    first = claim_for(ledger, open_plan(ledger, "0.10", [day_cap()]), usd="0.10")
+    ledger.purchases.write_failed(first, None, RequestRejectedError("no"), outcome=outcome)
+    ledger.purchases.leave(first)
+    plan_id = open_plan(ledger, "0.10", [day_cap()])
+
+    with pytest.raises(NotReservedError):
+        claim_for(ledger, plan_id, usd="0.11", retry_failed=True)
 
     assert standing(ledger) == {DAY: ("0.00", "0.10", False)}
 
