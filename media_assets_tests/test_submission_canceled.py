@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import itertools
 import logging
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -31,6 +32,8 @@ from media_assets_tests.web_shop import (
     open_web_shop,
 )
 
+_PATIENT = replace(FAST, backoff_first_s=60.0)
+"""Waits for so long before it sends what was refused again that no test sees it do so."""
 _EVERY = 1 if LONG else 4
 """Which of the awaits are tried; a run that is long enough tries all."""
 
@@ -91,8 +94,7 @@ def test_a_cancel_during_the_submission_hears_its_reply_to_the_end(tmp_path: Pat
 @pytest.mark.parametrize("refusal", [(429, {}), None], ids=["429", "unreachable"])
 def test_a_cancel_while_a_refusal_is_heard_is_no_unknown_outcome(tmp_path: Path, refusal: Answer | None) -> None:
     """Nothing was accepted, so nothing needs a person."""
-    options = replace(FAST, backoff_first_s=60.0)
-    with open_web_shop(tmp_path, options=options) as shop:
+    with open_web_shop(tmp_path, options=_PATIENT) as shop:
         base = shop.adapter.base
         if refusal is None:
             shop.adapter.base = "http://127.0.0.1:9"
@@ -110,6 +112,37 @@ def test_a_cancel_while_a_refusal_is_heard_is_no_unknown_outcome(tmp_path: Path,
             connection.exec_driver_sql("UPDATE rate SET blocked_until = NULL")
         shop.buy(take=6)
         assert shop.row(6).state is PurchaseState.SUCCEEDED
+
+
+def test_a_cancel_while_a_refusal_is_waited_out_ends_at_once(tmp_path: Path) -> None:
+    looks = itertools.count()
+    with open_web_shop(tmp_path, Service(submit=lambda _nth, _name: (429, {})), options=_PATIENT) as shop:
+        # Some looks later, by when it rests: what is written by a thread is not known to the loop at once.
+        rests = lambda: shop.outcomes() == ["refused"] and next(looks) > 25  # noqa: E731
+
+        asyncio.run(asyncio.wait_for(cancel_after(shop.buying(), rests), 30))
+
+        assert (shop.row().state, shop.service.submits) == (PurchaseState.CANCELED, 1)
+        assert reserved_micro_usd(tmp_path) == 0
+
+
+def test_a_cancel_as_what_was_sent_before_is_taken_up_again_leaves_it_to_the_next(tmp_path: Path) -> None:
+    """It stands as it was, and nobody has it; the next run goes on with it."""
+    queued = lambda _nth, name: (201, {"id": name, "state": "queued"})  # noqa: E731
+    running = lambda _nth, name: (200, {"id": name, "state": "running"})  # noqa: E731
+    with open_web_shop(tmp_path, Service(submit=queued, status=running)) as shop:
+        asyncio.run(cancel_after(shop.buying(), lambda: shop.service.asked["status"] > 0))
+        before = shop.row()
+
+        for nth in range(1, 7):
+            assert asyncio.run(_canceled_at(shop, nth, take=0))
+            again = shop.row()
+            assert (again.state, again.prediction_id) == (PurchaseState.SUBMITTED, before.prediction_id)
+            assert not shop.ledger.owner.holds(before.request_key)
+
+        shop.service.status = at_once
+        shop.buy()
+        assert (shop.row().state, shop.service.submits) == (PurchaseState.SUCCEEDED, 1)
 
 
 def test_a_cancel_while_a_token_is_waited_for_leaves_nothing_behind(tmp_path: Path) -> None:
