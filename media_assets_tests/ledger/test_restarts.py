@@ -127,8 +127,14 @@ def test_purchases_outlive_a_database_that_crashes(
 
         assert bought >= min(_JOBS, 200)
         assert len(down) >= _CRASHES
-        assert service.submits == bought
         shop.ledger.owner.renew()
+        # Of what was written down just before it went down nobody knows whether it left: that is not sent again.
+        unknown = sum(row.state is PurchaseState.UNKNOWN for row in shop.ledger.purchases.search())
+        assert bought - unknown <= service.submits <= bought
+        assert unknown <= _BUYERS * len(down)
         assert there.owner.standing(shop.ledger.owner.id).life is Life.ALIVE
         there.owner.require_alive()
-    record_property(SAMPLE, f"{bought} purchases (the long proof: 2000 at least) over {len(down)} crashes of Postgres")
+    record_property(
+        SAMPLE,
+        f"{bought} purchases (the long proof: 2000 at least) over {len(down)} crashes of Postgres, {unknown} UNKNOWN",
+    )
