@@ -12,7 +12,6 @@ from typing import Any
 from media_assets.catalog import load_catalog
 from media_assets.cli.exit_codes import DONE, OTHER_FAILURE
 from media_assets.cli.interrupts import INTERRUPTS, Interrupted
-from media_assets.cli.ledger import SHOWN_CHARACTERS
 from media_assets.cli.opening import Place, find_place, ledger_of
 from media_assets.cli.output import (
     complain,
@@ -29,9 +28,7 @@ from media_assets.errors import ConfigurationError, OutputLostError
 from media_assets.providers.fal_platform import ENDPOINT
 from media_assets.providers.outputs import every_output_of
 from media_assets.providers.transport import Transport, open_transport
-from media_assets.recovery.rescue import Looked, Rescue, Rescued, Seen, providers_to_ask
-
-FOLDER = "rescued"
+from media_assets.recovery.rescue import RESCUED, Looked, Rescue, Rescued, Seen, providers_to_ask
 
 _COLUMNS = ("provider", "id", "endpoint", "age", "state", "expires in", "in ledger", "file, or why not")
 _SINCE = re.compile(r"([1-9][0-9]{0,5})([mhd])")
@@ -71,7 +68,7 @@ def _rescue(place: Place, typed: Typed, transport: Transport, since: timedelta) 
     for note in notes:
         say(note)
     catalog = load_catalog(place.settings.catalog_folder)
-    folder = place.home / FOLDER
+    folder = place.home / RESCUED
     report = _Report(transport, folder, now=datetime.now(UTC), json=typed.json)
     with contextlib.ExitStack() as stack:
         ledger = stack.enter_context(ledger_of(place)) if place.has_ledger() else None
@@ -180,7 +177,7 @@ class _Report:
             print_text(table(_COLUMNS, map(self._line, self._ended)))
             print_text(*(f"{one.seen.listed.prediction.id}: {one.why}" for one in self._ended if one.error is not None))
         for one in self._ended:
-            for said in _may_be(one.seen):
+            for said in one.seen.ways_to_adopt():
                 say(said)
         files = sum(len(one.files) for one in self._ended)
         later = sum(one.may_be_had_later for one in self._ended)
@@ -229,15 +226,6 @@ def _short(one: Rescued) -> str:
     if one.error is None:
         return one.why
     return "gone" if isinstance(one.error, OutputLostError) else "not had"
-
-
-def _may_be(seen: Seen) -> list[str]:
-    shown = [row.request_key[:SHOWN_CHARACTERS] for row in seen.fits]
-    return [
-        f"{seen.listed.prediction.id} may be what became of purchase {key}, whose outcome is unknown. If it is: "
-        f"media-assets ledger adopt {key} {seen.adopt_id}"
-        for key in shown
-    ]
 
 
 def _span(span: timedelta) -> str:

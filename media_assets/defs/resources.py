@@ -13,8 +13,9 @@ from media_assets.errors import PlanError, Problem
 from media_assets.inbox import INBOX, Inbox, InboxOptions
 from media_assets.ledger import Ledger, open_ledger
 from media_assets.ledger.prompts import Prompts
+from media_assets.recovery.rescue import Rescue, open_rescue
 from media_assets.settings import KEY_FIELDS, Settings, find_home, load_settings, read_cap_usd
-from media_assets.studio import Studio, open_studio
+from media_assets.studio import Studio, StudioOptions, open_studio
 
 _KEY = "API key, by EnvVar; empty: {}"
 _CONCURRENCY = "Predictions open at once; 0: the setting's"
@@ -159,12 +160,24 @@ def opened_studio(studio: StudioResource, *, max_run_usd: str = "") -> Iterator[
         studio: What it is opened with.
         max_run_usd: The run's own cap, or ``none``; empty: the setting's.
     """
-    settings = load_settings()
-    changes = studio.changes() | ({"max_run_usd": _run_cap(max_run_usd)} if max_run_usd else {})
-    options = settings.model_copy(update=changes).studio_options()
+    home, options = _options(studio, max_run_usd)
     local_concurrency = studio.local.concurrency or None
     with open_studio(
-        _home(settings, studio.store),
+        home,
         replace(options, transport=replace(options.transport, local_concurrency=local_concurrency)),
     ) as opened:
         yield opened
+
+
+@contextlib.contextmanager
+def opened_rescue(studio: StudioResource, ledger: Ledger) -> Iterator[Rescue]:
+    """Open what pulls files that providers have made, with the same resources and settings."""
+    home, options = _options(studio)
+    with open_rescue(home, options, ledger=ledger) as opened:
+        yield opened
+
+
+def _options(studio: StudioResource, max_run_usd: str = "") -> tuple[Path, StudioOptions]:
+    settings = load_settings()
+    changes = studio.changes() | ({"max_run_usd": _run_cap(max_run_usd)} if max_run_usd else {})
+    return _home(settings, studio.store), settings.model_copy(update=changes).studio_options()

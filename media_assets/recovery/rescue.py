@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
-from media_assets.catalog import Catalog, ModelSpec, Recovery
+from media_assets.catalog import Catalog, ModelSpec, Recovery, load_catalog
 from media_assets.errors import (
     ConfigurationError,
     ContentRejectedError,
@@ -27,16 +27,26 @@ from media_assets.ledger.rows import PurchaseRow, PurchaseState
 from media_assets.prediction import Prediction, State
 from media_assets.prompt import Step
 from media_assets.providers.listing import Listed
+from media_assets.providers.outputs import every_output_of
 from media_assets.providers.registry import KEY_VARIABLES, require_provider
-from media_assets.providers.transport import Transport
+from media_assets.providers.transport import Transport, open_transport
 from media_assets.recovery.shelf import Shelf
+from media_assets.studio import StudioOptions
 from media_assets.threads import in_thread
 
 _log = logging.getLogger(__name__)
 
+RESCUED = "rescued"
+"""The folder of the home that files are put into."""
+
 _MARGIN = timedelta(hours=1)
 """By which a provider's clock may be ahead of ours."""
 _LONGEST_RUN_S = 3_600.0
+_LONGEST_AGO = timedelta(days=7)
+"""No provider promises to keep an output for longer; a list that goes further back is long."""
+
+_SHOWN_CHARACTERS = 12
+"""Of a request key: enough to name it."""
 
 Tell = Callable[[str, str], None]
 """Called with a prediction's id and what is done about it; from the event loop's thread."""
@@ -65,6 +75,15 @@ class Seen:
         if self.listed.prediction.state in {State.FAILED, State.CANCELED}:
             return "ended without an output"
         return ""
+
+    def ways_to_adopt(self) -> list[str]:
+        """Return, for people, the command for each purchase that it may be."""
+        name = self.listed.prediction.id
+        return [
+            f"{name} may be what became of purchase {row.request_key[:_SHOWN_CHARACTERS]}, whose outcome is unknown. "
+            f"If it is: media-assets ledger adopt {row.request_key[:_SHOWN_CHARACTERS]} {self.adopt_id}"
+            for row in self.fits
+        ]
 
     def expires_at(self, kept_s: float | None) -> datetime | None:
         """Return until when its output is there at least, counted from its creation; None where nobody says."""
@@ -183,9 +202,9 @@ class Rescue:
         """Compare a list with the ledger; blocking."""
         if self._ledger is None:
             return [Seen(provider=provider, listed=one, claimed=False) for one in items]
-        purchases, adapter = self._ledger.purchases, self._transport.adapter(provider)
-        taken = purchases.ids_taken(provider, {name for one in items for name in _names(one)})
-        unclear = [row for row in purchases.unfinished() if row.provider == provider and _is_unclear(row, self._ledger)]
+        adapter = self._transport.adapter(provider)
+        taken = self._ledger.purchases.ids_taken(provider, {name for one in items for name in _names(one)})
+        unclear = [row for row in self._unclear(self._ledger) if row.provider == provider]
         found = []
         for one in items:
             claimed = not taken.isdisjoint(_names(one))
@@ -193,6 +212,12 @@ class Rescue:
             known_by = self._adopted_by(fits[0], one) if fits else ""
             found.append(Seen(provider=provider, listed=one, claimed=claimed, fits=fits, adopt_id=known_by))
         return found
+
+    def _unclear(self, ledger: Ledger) -> list[PurchaseRow]:
+        """Return the purchases of which nobody knows what they became, and nobody is finding it out; blocking."""
+        may_be_sent = {PurchaseState.SUBMITTING, PurchaseState.UNKNOWN}
+        rows = (row for row in ledger.purchases.unfinished() if row.state in may_be_sent)
+        return [row for row in rows if not ledger.owner.is_alive(row.owner)]
 
     def _adopted_by(self, row: PurchaseRow, listed: Listed) -> str:
         """Return the id by which a purchase that adopts a prediction asks for it as the list says."""
@@ -228,6 +253,36 @@ class Rescue:
         async with asyncio.TaskGroup() as group:
             for which in sorted(seen, key=lambda which: which.listed.created_at or newest):
                 group.create_task(one(which))
+
+    async def pull_candidates(
+        self, ledger: Ledger, *, now: datetime, on_end: Callable[[Rescued], None]
+    ) -> list[Looked]:
+        """Pull what purchases of unknown outcome may have become, before it expires, and nothing else. Free.
+
+        Args:
+            ledger: Whose purchases.
+            now: Aware.
+            on_end: Called with each prediction as soon as it is done with.
+
+        Returns:
+            The lists that were looked through: of the providers of those purchases that keep one, and whose key is set.
+
+        Raises:
+            StorageError: Another rescue is at work, or the folder cannot be written.
+        """
+        begun: dict[str, datetime] = {}
+        for row in await in_thread(self._unclear, ledger):
+            adapter = self._transport.adapter(row.provider)
+            if adapter.list_lag_s is None or self._transport.key_problem(row.provider):
+                continue
+            at = max(datetime.fromisoformat(row.created_at), now - _LONGEST_AGO)
+            begun[row.provider] = min(at, begun.get(row.provider, at))
+        looks = (self.look(name, since=at - _MARGIN, until=now) for name, at in begun.items())
+        looked = await asyncio.gather(*looks)
+        if candidates := [seen for one in looked for seen in one.seen if seen.fits]:
+            with self.at_work():
+                await self.pull(candidates, on_end, _tell_nobody)
+        return looked
 
     async def _pulled(self, seen: Seen, tell: Tell) -> Rescued:
         if seen.why_not:
@@ -282,17 +337,28 @@ class Rescue:
         )
 
 
+def _tell_nobody(prediction_id: str, what: str) -> None:
+    del prediction_id, what
+
+
+@contextlib.contextmanager
+def open_rescue(home: Path, options: StudioOptions, *, ledger: Ledger | None) -> Iterator[Rescue]:
+    """Open what pulls files into a home, with what a studio there is opened with.
+
+    Raises:
+        ConfigurationError: A model file cannot be used.
+    """
+    transport = open_transport(options.endpoints, options.transport, outputs_in=every_output_of)
+    with contextlib.closing(transport):
+        catalog = load_catalog(options.catalog_folder)
+        yield Rescue(transport, catalog, home / RESCUED, ledger=ledger, at_once=options.max_in_flight)
+
+
 def _known(caught: Exception) -> MediaAssetsError:
     if isinstance(caught, MediaAssetsError):
         return caught
     _log.error("a rescue met a defect", exc_info=caught)
     return DefectError.of(caught)
-
-
-def _is_unclear(row: PurchaseRow, ledger: Ledger) -> bool:
-    """Whether nobody knows what a purchase became, and nobody is finding it out."""
-    may_be_sent = row.state in {PurchaseState.SUBMITTING, PurchaseState.UNKNOWN}
-    return may_be_sent and not ledger.owner.is_alive(row.owner)
 
 
 def _names(listed: Listed) -> tuple[str, ...]:
