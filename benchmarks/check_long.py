@@ -14,6 +14,10 @@ PROOFS = {
         ["media_assets_tests/defs/test_arrivals.py"],
     ),
     "batch": ("500 prompts while one call in ten goes wrong", ["media_assets_tests/test_batch.py"]),
+    "clicks": (
+        "a day of clicking in a browser, from the form to the gallery, on SQLite and on Postgres",
+        ["media_assets_tests/defs/test_ui_browser.py"],
+    ),
     "corpus": (
         "every hostile file of the corpus in the child process",
         ["media_assets_tests/media/test_hostile_media.py", "media_assets_tests/test_hostile_outputs.py"],

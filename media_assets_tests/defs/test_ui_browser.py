@@ -12,7 +12,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.error import URLError
@@ -23,6 +24,8 @@ import yaml
 from playwright.sync_api import Page, expect
 
 from media_assets_tests.chromium import chromium
+from media_assets_tests.conftest import LONG
+from media_assets_tests.defs.deployment import SHIPPED, deploy
 from media_assets_tests.defs.webserver import free_port
 from media_assets_tests.simulated import FAST, Market, open_market
 
@@ -54,34 +57,45 @@ def _prompts() -> Iterator[dict[str, Any]]:
     yield {"key": _SLOW, "prompt": "A slow barn", "routes": {"image": ["replicate:sdxl"]}, **_QUICK}
 
 
-@pytest.fixture(scope="module")
-def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Make a project folder as a user has it: the two Dagster files and ten prompts."""
+@dataclass(frozen=True)
+class Project:
+    """A project folder as a user has it, and the shell in which he types."""
+
+    folder: Path
+    environment: Mapping[str, str]
+    is_on_postgres: bool
+
+
+@pytest.fixture(scope="module", params=("sqlite", "postgres") if LONG else ("sqlite",))
+def project(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """Make the two Dagster files and ten prompts; on Postgres, which has the ledger too, as ``deploy/`` says."""
     folder = tmp_path_factory.mktemp("project")
-    for name in ("workspace.yaml", "dagster.yaml"):
-        shutil.copy(ROOT / name, folder)
+    deployment = deploy(request.getfixturevalue("server")) if request.param == "postgres" else None
+    for path in (ROOT / "workspace.yaml", SHIPPED if deployment else ROOT / "dagster.yaml"):
+        shutil.copy(path, folder)
     (folder / "prompts").mkdir()
     lines = "".join(f"{json.dumps(prompt)}\n" for prompt in _prompts())
     (folder / "prompts" / "nights.jsonl").write_text(lines, encoding="utf-8")
-    return folder
+    own = {name: value for name, value in os.environ.items() if not name.startswith(("DAGSTER_", "MEDIA_"))}
+    return Project(folder, own | dict(deployment.environment if deployment else {}), deployment is not None)
 
 
 @pytest.fixture(scope="module")
-def market(project: Path) -> Iterator[Market]:
-    with open_market(project / ".media_assets", latency_s={"replicate": (_SLOW_S, _SLOW_S)}) as market:
+def market(project: Project) -> Iterator[Market]:
+    with open_market(project.folder / ".media_assets", latency_s={"replicate": (_SLOW_S, _SLOW_S)}) as market:
         yield market
 
 
 @pytest.fixture(scope="module")
-def ui(project: Path, market: Market) -> Iterator[str]:
+def ui(project: Project, market: Market) -> Iterator[str]:
     """Run ``media-assets ui`` in the project, and end it as Ctrl-C does."""
     port = free_port()
     bought = {name: value for name, value in market.simulator.environment().items() if name != "OPENAI_API_KEY"}
-    with (project / "ui.log").open("wb") as log:
+    with (project.folder / "ui.log").open("wb") as log:
         process = subprocess.Popen(
             [_program(), "ui", "--port", str(port)],
-            cwd=project,
-            env=_environment() | bought | FAST,
+            cwd=project.folder,
+            env={**project.environment, **bought, **FAST},
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,
@@ -89,7 +103,7 @@ def ui(project: Path, market: Market) -> Iterator[str]:
         )
     url = f"http://127.0.0.1:{port}"
     try:
-        _wait_for(url, process, project / "ui.log")
+        _wait_for(url, process, project.folder / "ui.log")
         yield url
     finally:
         process.send_signal(signal.SIGINT)
@@ -102,10 +116,6 @@ def ui(project: Path, market: Market) -> Iterator[str]:
 
 def _program() -> Path:
     return Path(sys.executable).parent / "media-assets"
-
-
-def _environment() -> dict[str, str]:
-    return {name: value for name, value in os.environ.items() if not name.startswith(("DAGSTER_", "MEDIA_"))}
 
 
 def _wait_for(url: str, process: "subprocess.Popen[bytes]", log: Path) -> None:
@@ -136,7 +146,7 @@ def _shoot(page: Page, name: str) -> None:
         page.screenshot(path=Path(SCREENSHOTS) / f"{name}.png")
 
 
-def test_a_day_of_clicking(page: Page, ui: str, market: Market, project: Path) -> None:
+def test_a_day_of_clicking(page: Page, ui: str, market: Market, project: Project) -> None:
     """The form, Materialize, Terminate, a backfill with a bad prompt among ten, and the film in the gallery."""
     _submit(page, _form_fields())
     _materialize(page, "lighthouse")
@@ -150,6 +160,7 @@ def test_a_day_of_clicking(page: Page, ui: str, market: Market, project: Path) -
     _backfill(page)
     assert [one["state"] for one in market.accepted()] == ["succeeded"], "what the terminated run had bought"
     _see_the_gallery(page, ui, project)
+    assert (market.home / "ledger.db").exists() is not project.is_on_postgres
 
 
 def _form_fields() -> dict[str, Any]:
@@ -246,10 +257,11 @@ def _backfill(page: Page) -> None:
     expect(page.get_by_text("OPENAI_API_KEY").first).to_be_visible()
 
 
-def _see_the_gallery(page: Page, ui: str, project: Path) -> None:
+def _see_the_gallery(page: Page, ui: str, project: Project) -> None:
     """Write the page, open it, and play the film."""
     command = [str(_program()), "gallery", "--dagster-url", ui, "--json"]
-    done = subprocess.run(command, cwd=project, env=_environment(), capture_output=True, text=True, check=True)
+    place: dict[str, Any] = {"cwd": project.folder, "env": project.environment}
+    done = subprocess.run(command, **place, capture_output=True, text=True, check=True)
     page.goto(Path(json.loads(done.stdout)["page"]).as_uri())
     card = page.locator("#films article", has=page.get_by_role("heading", name="lighthouse", exact=True))
     video = card.locator("video")
