@@ -41,6 +41,8 @@ CHANGE = sa.update(purchase).where(
 )
 """Changes a purchase under a claim; what it sets is given when it is run."""
 _CHANGE = CHANGE.returning(purchase.c.fence)
+NO_PREDICTION = {"prediction_id": None, "urls": None, "remote_state": None}
+"""What is known of a prediction before a submission: nothing, whatever one before it has left."""
 
 
 class Claiming(Lookups):
@@ -121,7 +123,7 @@ class Claiming(Lookups):
         values: dict[str, Any] = {"owner": self._owner.id, "updated_at": now, "cancel_requested_at": None}
         if not keep:
             values |= {"state": PurchaseState.RESERVED, "progress": None}
-            values |= {"prediction_id": None, "urls": None, "remote_state": None}
+            values |= NO_PREDICTION
             if row is not None and not has_failed(row.state):
                 values["error"] = None
         if row is None:

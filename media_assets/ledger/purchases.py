@@ -31,7 +31,7 @@ from media_assets.errors import (
 )
 from media_assets.ledger import budgets
 from media_assets.ledger.admission import Limits, Wait, admit, block
-from media_assets.ledger.claiming import CHANGE, Claiming
+from media_assets.ledger.claiming import CHANGE, NO_PREDICTION, Claiming
 from media_assets.ledger.claims import Claim, PredictionTakenError, Settlement, ended_by, going_on, known_of
 from media_assets.ledger.clock import mark
 from media_assets.ledger.database_time import written_now
@@ -99,7 +99,7 @@ class Purchases(Claiming):
         """
         outcome = "refused" if isinstance(error, RateLimitedError) else "unsent"
         with self._database.write(attempt_closed(token)) as connection:
-            provider = self._change(connection, claim, {"state": PurchaseState.RESERVED}, _PUT_BACK)
+            provider = self._change(connection, claim, {"state": PurchaseState.RESERVED, **NO_PREDICTION}, _PUT_BACK)
             close_attempt(connection, token, outcome, http_status=error.http_status)
             if block_s > 0:
                 block(connection, provider, block_s)

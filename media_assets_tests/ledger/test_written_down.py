@@ -342,6 +342,19 @@ def test_a_submission_that_was_put_back(ledger: Ledger) -> None:
     assert changes == {"purchase": {"state": "RESERVED"}, "attempt": {"outcome": "unsent"}}
 
 
+def test_a_put_back_submission_leaves_no_prediction_behind(ledger: Ledger) -> None:
+    """The id of an answer that nobody could read, which the provider's list then shows was none of a prediction."""
+    claimed, token = _sent(ledger)
+    named = UnknownOutcomeError("garbage", prediction_id="p-1")
+    ledger.purchases.write_unknown(claimed, named, token=token)
+
+    ledger.purchases.write_put_back(claimed, token, ProviderUnavailableError("not in the list"), block_s=0)
+
+    row = ledger.purchases.get(REQUEST.key)
+    assert row is not None
+    assert (row.state, row.prediction_id, row.urls, row.remote_state) == (PurchaseState.RESERVED, None, {}, None)
+
+
 def test_a_second_attempt_begins_with_nothing_of_the_first(ledger: Ledger) -> None:
     """What is left of another prediction would be asked about in place of the new one."""
     claimed, _ = _submitted(ledger)
