@@ -59,7 +59,10 @@ def ledger_adopt(
 
 @ledger_app.command("resubmit")
 def ledger_resubmit(request_key: RequestKey, *, json: Json = False) -> None:
-    """Say that an unknown purchase never reached the provider, so that the next run submits it again."""
+    """Say that an unknown purchase never reached the provider, so that the next run submits it again.
+
+    One that has a prediction did reach it, and is refused: it may have been billed.
+    """
     from media_assets.cli.decide import run_resubmit  # noqa: PLC0415
 
     raise typer.Exit(run_resubmit(request_key, json=json))

@@ -19,8 +19,9 @@ from media_assets.providers.registry import build_adapters
 
 _COLUMNS = ("request", "prompt", "step", "model", "at most (USD)", "since", "prediction")
 _HOW = (
-    "Look on the provider's site whether it is there. If it is: ledger adopt REQUEST PREDICTION_ID. If it is not: "
-    "ledger resubmit REQUEST. If it was billed and is gone: ledger write-off REQUEST."
+    "Look on the provider's site whether it is there. If it is: ledger adopt REQUEST PREDICTION_ID. If it is not, and "
+    "no prediction is listed for it here: ledger resubmit REQUEST. If it was accepted and is gone: ledger write-off "
+    "REQUEST, with --cost-usd 0 where nothing was billed."
 )
 
 

@@ -59,10 +59,12 @@ class Decisions:
         """Record that a submission was never accepted, so that the next run submits again. **It may cost money** twice.
 
         Raises:
-            ConfigurationError: It is not undecided; nothing was changed.
+            ConfigurationError: It is not undecided, or was accepted, as its prediction shows; nothing was changed.
         """
         with self._database.write() as connection:
             now = self._undecided(connection, row)
+            if now.prediction_id is not None:
+                raise _accepted(now)
             budgets.settle(connection, request_key=row.request_key, cost_micro_usd=0)
             self._decide(connection, now, "resubmit", {"state": PurchaseState.CANCELED, "error": None}, who=who)
             self._close_attempt(connection, now, "unsent")
@@ -187,6 +189,18 @@ class Decisions:
             .where(attempt.c.request_key == row.request_key, attempt.c.n == newest)
             .values(outcome=outcome, prediction_id=prediction_id)
         )
+
+
+def _accepted(row: PurchaseRow) -> ConfigurationError:
+    """Return the error for a purchase that is not to be counted as never billed."""
+    key = row.request_key[:12]
+    message = (
+        f"purchase {key} was accepted as prediction {row.prediction_id}, so it may have been billed, whatever its "
+        f"provider knows of it now. `media-assets ledger write-off {key}` counts it as billed (with `--cost-usd 0`, if "
+        "the provider's site shows that it was not), and `generate --retry-failed` buys it anew then. If that id is "
+        f"wrong: `media-assets ledger adopt {key} PREDICTION_ID` takes another in its place. Nothing was changed."
+    )
+    return ConfigurationError(message)
 
 
 def write_decision(

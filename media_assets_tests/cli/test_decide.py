@@ -2,6 +2,7 @@
 
 import getpass
 from collections.abc import Iterator
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,8 @@ from media_assets_tests.cli.running import Cli
 from media_assets_tests.simulated import FAST, Market, open_market
 
 PICTURE = ("generate", "--prompt", "a red barn", "--key", "barn", "--only", "image")
+_NOBODYS = "00000000-0000-4000-8000-000000000000"
+"""A prediction's id that the provider does not know."""
 
 
 @pytest.fixture
@@ -29,7 +32,7 @@ class _Bought:
 
     def __init__(self, market: Market, cli: Cli, model: str, *more: str, fault: str = "exec_and_drop") -> None:
         self._cli = cli
-        self._environment = {**market.simulator.environment(), **FAST}
+        self._environment = {**market.simulator.environment(), **FAST, "MEDIA_ASSETS_NOT_FOUND_GRACE_S": "0"}
         self._route = ("--route", f"image={model}")
         market.set_faults({"call": "submit", "fault": fault})
         self.first = self(*PICTURE, *self._route, *more)
@@ -99,6 +102,39 @@ def test_an_adopted_prediction_is_fetched_and_not_bought(market: Market, cli: Cl
     assert one.again().code == 0
     assert market.posts() == 1
     assert one("ledger", "list", "--json").only()["prediction_id"] == accepted["id"]
+
+
+def test_a_wrong_prediction_is_not_resubmitted_and_the_right_one_can_be_adopted(market: Market, cli: Cli) -> None:
+    """An id with a slip in it is not known to the provider; that says nothing of what was billed."""
+    one = _Bought(market, cli, "fal:flux-schnell", "--no-wait")
+    (accepted,) = market.accepted()
+    assert one("ledger", "adopt", one.key, _NOBODYS).code == 0
+    assert one.again().code == 5, "the provider does not know it"
+
+    refused = one("ledger", "resubmit", one.key)
+
+    assert refused.code == 2
+    assert f"was accepted as prediction {_NOBODYS}" in refused.err
+    assert one("ledger", "list", "--json").only()["state"] == "UNKNOWN"
+    assert one("ledger", "adopt", one.key, accepted["id"]).code == 0
+    assert one.again().code == 0
+    assert market.posts() == 1
+    assert Decimal(one("ledger", "list", "--json").only()["cost_usd"]) == market.bill_usd()
+
+
+def test_what_was_accepted_and_not_billed_is_bought_anew_once_it_is_written_off(market: Market, cli: Cli) -> None:
+    """The way that a refused resubmit points to, where the provider's site shows that it cost nothing."""
+    one = _Bought(market, cli, "fal:flux-schnell", "--no-wait", fault="noexec_500")
+    one("ledger", "adopt", one.key, _NOBODYS)
+    assert one.again().code == 5
+    assert one("ledger", "resubmit", one.key).code == 2
+
+    assert one("ledger", "write-off", one.key, "--cost-usd", "0").code == 0
+
+    assert one.again().code == 4, "it is not bought by itself"
+    assert one.again("--retry-failed").code == 0
+    assert (market.posts(), len(market.accepted())) == (2, 1)
+    assert Decimal(one("ledger", "list", "--json").only()["cost_usd"]) == market.bill_usd()
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """What a person decides of a purchase: once, of what is undecided, and never of what somebody is at work on."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
 
@@ -47,6 +48,63 @@ def test_a_prediction_is_adopted_by_one_purchase(ledger: Ledger) -> None:
     assert _found(ledger, second.request_key) == second
     assert _found(ledger, first.request_key).prediction_id == PREDICTION.id
     assert [one["outcome"] for one in ledger.purchases.attempts(first.request_key)] == ["accepted"]
+
+
+def _forgotten(ledger: Ledger) -> PurchaseRow:
+    """Return a purchase that its provider has accepted, and does not know any more."""
+    claimed = claim(ledger)
+    assert isinstance(claimed, Claim)
+    ledger.purchases.write_submitted(claimed, ledger.purchases.write_intent(claimed), PREDICTION)
+    ledger.purchases.write_unknown(claimed, UnknownOutcomeError("not known", prediction_id=PREDICTION.id))
+    ledger.purchases.hand_over(claimed)
+    ledger.purchases.leave(claimed)
+    return _found(ledger, claimed.request_key)
+
+
+def _adopted(ledger: Ledger) -> PurchaseRow:
+    """Return a purchase for which a person has named a prediction that its provider does not know."""
+    row = _unknown(ledger)
+    ledger.decisions.adopt(row, PREDICTION, who=_ME)
+    claimed = claim(ledger)
+    assert isinstance(claimed, Claim)
+    ledger.purchases.write_unknown(claimed, UnknownOutcomeError("not known", prediction_id=PREDICTION.id))
+    ledger.purchases.hand_over(claimed)
+    ledger.purchases.leave(claimed)
+    return _found(ledger, row.request_key)
+
+
+@pytest.mark.parametrize("undecided", [_forgotten, _adopted])
+def test_what_was_accepted_is_not_taken_for_never_sent(
+    ledger: Ledger, undecided: Callable[[Ledger], PurchaseRow]
+) -> None:
+    """It may have been billed: as free it would be paid twice and counted once. Its way out is to write it off."""
+    row = undecided(ledger)
+    assert (row.state, row.prediction_id) == (PurchaseState.UNKNOWN, PREDICTION.id)
+    decided, attempts = ledger.decisions.of(row.request_key), ledger.purchases.attempts(row.request_key)
+
+    with pytest.raises(ConfigurationError, match=r"was accepted as prediction p-1.*may have been billed") as refused:
+        ledger.decisions.resubmit(row, who=_ME)
+
+    key = row.request_key[:12]
+    for way_out in (f"ledger write-off {key}`", "--cost-usd 0", "--retry-failed", f"ledger adopt {key} PREDICTION_ID`"):
+        assert way_out in refused.value.message
+    assert _found(ledger, row.request_key) == row
+    assert ledger.decisions.of(row.request_key) == decided
+    assert ledger.purchases.attempts(row.request_key) == attempts
+    assert ledger.decisions.write_off(row, cost_micro_usd=0, who=_ME) == 0
+    assert _found(ledger, row.request_key).state is PurchaseState.FAILED_PAID
+
+
+def test_a_prediction_that_was_named_by_mistake_gives_way_to_the_right_one(ledger: Ledger) -> None:
+    """A slip of the pen is no reason to write money off."""
+    row = _adopted(ledger)
+
+    ledger.decisions.adopt(row, Prediction(id="p-2", state=State.RUNNING), who=_ME)
+
+    now = _found(ledger, row.request_key)
+    assert (now.state, now.prediction_id, now.error) == (PurchaseState.SUBMITTED, "p-2", None)
+    assert [one["prediction_id"] for one in ledger.purchases.attempts(row.request_key)] == ["p-2"]
+    assert [one["prediction_id"] for one in ledger.decisions.of(row.request_key)] == ["p-1", "p-2"]
 
 
 def test_nothing_is_decided_while_somebody_finds_it_out(ledger: Ledger) -> None:

@@ -5,8 +5,9 @@ from collections.abc import Callable
 from decimal import Decimal
 
 from media_assets.crash_points import POINTS
-from media_assets.ledger import open_ledger
-from media_assets.ledger.rows import PurchaseState
+from media_assets.errors import ConfigurationError
+from media_assets.ledger import Ledger, open_ledger
+from media_assets.ledger.rows import PurchaseRow, PurchaseState
 from media_assets.prediction import Prediction, State
 from media_assets.recall import OnCancel
 from media_assets_tests.simulation.adapters import PRICE_MICRO_USD, PRICE_USD
@@ -208,24 +209,42 @@ class Schedule:
                 return
             world.counts.decisions += 1
             jobs = self._unaccounted(key)
-            if is_careless or not jobs:
+            was_accepted = row.prediction_id is not None
+            if is_careless and was_accepted:
+                self._is_refused(ledger, item, row)
+            elif (is_careless or not jobs) and not was_accepted:
                 world.note(f"a person: resubmit {item}")
-                # A lookalike's, which it had adopted, was accepted too, whatever its provider says of it now.
-                was_accepted = row.prediction_id in world.provider.jobs
-                if jobs or was_accepted or key in world.provider.under_way:
+                if jobs or key in world.provider.under_way:
                     world.misjudged.add(key)
                 world.order.orders(key)
                 ledger.decisions.resubmit(row, who="a person")
-            elif item.provider != "once" and self.rng.random() < 0.6 and world.provider.knows(jobs[-1]):
+            elif jobs and item.provider != "once" and self.rng.random() < 0.6 and world.provider.knows(jobs[-1]):
                 world.note(f"a person: adopt {jobs[-1].id} for {item}")
                 ledger.decisions.adopt(row, Prediction(id=jobs[-1].id, state=State.UNKNOWN), who="a person")
             else:
                 world.note(f"a person: write off {item}")
+                jobs += self._lookalikes(row, jobs)
                 # What a policy sent once more counts as billed already.
                 counted = world.order.by_policy(key) * PRICE_MICRO_USD
                 cost = max(sum(job.cost_micro_usd for job in jobs) - counted, 0)
                 self._written_off |= {job.id for job in jobs}
                 ledger.decisions.write_off(row, cost_micro_usd=cost, who="a person")
+
+    def _is_refused(self, ledger: Ledger, item: Item, row: PurchaseRow) -> None:
+        """Hold that nobody can have it sent again as if it had been free, who does not care what it was."""
+        self.world.note(f"a person: tries to resubmit {item}")
+        try:
+            ledger.decisions.resubmit(row, who="a person")
+        except ConfigurationError:
+            return
+        self.world.violates(
+            "I1", f"{item} was accepted as {row.prediction_id}, and is to be submitted as if it was not"
+        )
+
+    def _lookalikes(self, row: PurchaseRow, jobs: list[Job]) -> list[Job]:
+        """Return a lookalike's prediction that a purchase had adopted: its bill comes here, whoever knows it still."""
+        own = self.world.provider.jobs.get(row.prediction_id or "")
+        return [] if own is None or own in jobs or own.id in self._written_off else [own]
 
     def _unaccounted(self, key: str) -> list[Job]:
         """Return what the provider has of such a request and no other purchase or earlier submission has."""
