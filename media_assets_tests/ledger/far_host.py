@@ -138,7 +138,7 @@ class _Process:
                 its = self._backend()
                 self._ledger.owner.require_alive()
             except BaseException as error:  # noqa: BLE001 - the child ends here, whatever it was
-                said = type(error).__name__
+                said = f"{type(error).__name__}: {error}"
             finally:
                 os.write(writing, json.dumps([said, its == mine]).encode())
                 os._exit(0)

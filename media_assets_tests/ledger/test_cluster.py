@@ -14,7 +14,7 @@ from sqlalchemy.engine import make_url
 from media_assets.errors import LedgerError, PurchaseLostError
 from media_assets.ledger import Ledger, open_ledger
 from media_assets.ledger.claims import Busy, Claim
-from media_assets.ledger.cluster import ClusterOwner
+from media_assets.ledger.cluster import ClusterOwner, _judged
 from media_assets.ledger.lock_session import LockSession, _lock_id
 from media_assets.ledger.ownership import Life
 from media_assets.ledger.rows import PurchaseState
@@ -151,6 +151,30 @@ def test_nobody_is_declared_lapsed_while_it_has_its_lock(here: Ledger, migrated:
     looker.close()
 
 
+def test_one_that_came_back_between_the_look_and_the_verdict_is_alive(
+    server: Server, migrated: str, tmp_path: Path
+) -> None:
+    """It has its lock again, and goes on to send: taken for dead, what it has would be bought by two."""
+    with open_ledger(tmp_path, migrated, owned_by("there", lease_s=600)) as there:
+        looker = LockSession(there.database, "looker", 0.001)
+        name = there.owner.id
+        _insert_stale(there, "dead")
+        with there.database.write() as connection:
+            connection.exec_driver_sql("UPDATE owner SET lease_until = '2020-01-01T00:00:00.000000+00:00'")
+        _cut_lock(server, migrated)
+        seen, dead = looker.see(name), looker.see("dead")
+        assert seen is not None
+        assert dead is not None
+        assert (seen.lock_is_free, seen.lease_left_s < 0, seen.ended) == (True, True, None)
+
+        there.owner.renew()
+
+        assert _judged(looker, name, seen).life is Life.ALIVE
+        there.owner.require_alive()
+        assert _judged(looker, "dead", dead).life is Life.LAPSED, "the control: nobody came back"
+        looker.close()
+
+
 def test_its_own_lost_session_does_not_keep_a_process_out(migrated: str, tmp_path: Path) -> None:
     """The server may not have noticed that the old connection is dead, and it still holds the lock for it."""
     with Line(migrated) as line, open_ledger(tmp_path, line.through, owned_by("here", lease_s=600)) as ledger:
@@ -230,8 +254,8 @@ def test_a_writer_that_stopped_halfway_does_not_stop_all_others(here: Ledger) ->
     assert limit == "30s"
 
 
-def test_a_ledger_that_was_closed_owns_nothing(migrated: str, tmp_path: Path) -> None:
-    """Its thread is gone: whoever asks must be told, not kept waiting."""
+def test_a_ledger_that_was_closed_owns_nothing(migrated: str, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Its thread is gone: whoever asks must be told, not kept waiting; and to close it again is nothing to warn of."""
     with open_ledger(tmp_path, migrated, owned_by("here")) as ledger:
         owner = ledger.owner
 
@@ -239,6 +263,7 @@ def test_a_ledger_that_was_closed_owns_nothing(migrated: str, tmp_path: Path) ->
         owner.require_alive()
     assert owner.standing(owner.id).life is Life.GONE
     owner.close()
+    assert "take this process for silent" not in caplog.text
 
 
 def test_an_owner_that_the_ledger_does_not_list_has_lapsed(here: Ledger) -> None:
@@ -273,6 +298,15 @@ def test_owners_that_nothing_names_are_struck_off_once_they_are_overdue(here: Le
         assert connection.exec_driver_sql("SELECT id FROM owner").scalars().all() == [here.owner.id]
 
 
+def _leading_nowhere() -> int:
+    """Count this process's open descriptors of the null device."""
+    count, null = 0, Path(os.devnull).stat().st_rdev
+    for descriptor in range(1024):
+        with contextlib.suppress(OSError):
+            count += os.fstat(descriptor).st_rdev == null
+    return count
+
+
 def test_a_forked_child_lets_go_without_a_word_to_the_server(
     here: Ledger, migrated: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -281,10 +315,11 @@ def test_a_forked_child_lets_go_without_a_word_to_the_server(
         owner = cast("ClusterOwner", there.owner)
         session = cast("LockSession", owner._session)
         parents, descriptor = os.dup(session._descriptor), session._descriptor
-        own = owner.pid
+        own, nowhere = owner.pid, _leading_nowhere()
         monkeypatch.setattr(owner, "pid", os.getppid())
         owner.forget()
         owner.forget()
+        assert _leading_nowhere() == nowhere + 1, "one in the place of the session's, and none beside it"
         assert session._descriptor < 0, "what has that number next is not this session's"
         monkeypatch.setattr(owner, "pid", own)
         time.sleep(0.2)  # in which the server would hear it

@@ -134,6 +134,24 @@ def test_a_commit_that_nobody_can_ask_about_is_said_to_be_unknown(migrated: str,
             assert connection.exec_driver_sql("SELECT count(*) FROM plan").scalar_one() == 1
 
 
+def test_a_line_that_is_lost_before_the_commit_has_written_nothing(migrated: str, tmp_path: Path) -> None:
+    """That is certain without a proof: whoever is told "unknown" looks on the provider's site for what never was."""
+    with Line(migrated) as line, open_ledger(tmp_path, line.through, _OWNED) as ledger:
+
+        def write() -> None:
+            with ledger.database.write() as connection:
+                connection.exec_driver_sql("INSERT INTO plan VALUES ('1', 'o', 'p', 't')")
+                line.cut()
+                connection.exec_driver_sql("INSERT INTO plan VALUES ('2', 'o', 'p', 't')")
+
+        with pytest.raises(LedgerError, match="Nothing new was sent") as told:
+            write()
+
+        assert not isinstance(told.value, CommitUnknownError)
+        with ledger.database.read() as connection:
+            assert connection.exec_driver_sql("SELECT count(*) FROM plan").scalar_one() == 0
+
+
 def _new_database(server: Server, template: str) -> str:
     name = f"test_{secrets.token_hex(6)}"
     server.run(f"CREATE DATABASE {name} TEMPLATE {template}")

@@ -33,6 +33,20 @@ def test_a_living_process_is_not_gone() -> None:
     assert not is_gone(1, started(1)), "another user's, perhaps"
 
 
+def test_a_look_at_a_living_process_does_nothing_to_it() -> None:
+    """It may be anybody's, in the middle of a purchase. Most signals end who does not expect them, a hang-up too."""
+    # Whatever this process was started with: under nohup a hang-up would be ignored, in its children too.
+    heeds = "import signal; signal.signal(signal.SIGHUP, signal.SIG_DFL); print('up', flush=True); print(input())"
+    with Popen([sys.executable, "-c", heeds], stdin=PIPE, stdout=PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "up\n"
+
+        assert not is_gone(process.pid, started(process.pid))
+
+        said, _ = process.communicate("still here\n", timeout=20)
+    assert (said, process.returncode) == ("still here\n", 0)
+
+
 def test_a_killed_process_is_gone_even_before_its_parent_has_noticed() -> None:
     """A zombie keeps its number, and does nothing more."""
     with _sleeper() as process:

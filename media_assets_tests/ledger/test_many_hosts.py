@@ -264,7 +264,10 @@ def test_a_child_cannot_use_its_parents_lock_nor_end_it(here: Ledger, url: str, 
     with _far(tmp_path, url, owned_by("far", lease_s=600)) as far:
         _bring_to(far, S.SUBMITTING)
 
-        assert far.tell("fork_and_use") == ["LedgerError", False]
+        said, same = far.tell("fork_and_use")
+
+        assert (said.partition(":")[0], same) == ("LedgerError", False)
+        assert "by the process that this one was forked from. Open it again here." in said, "not that it was closed"
 
         assert far.tell("require_alive") is None
         assert here.owner.standing(far.owner).life is Life.ALIVE
