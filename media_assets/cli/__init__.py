@@ -28,9 +28,17 @@ def run(arguments: list[str]) -> int:
         # Typer ends every command so; its own code for a bad command line is 2.
         return end.code if isinstance(end.code, int) else 0
     except Interrupted as interrupted:
-        say(f"interrupted by {signal.Signals(interrupted.number).name}; nothing is lost, run again to go on.")
-        return interrupted.exit_code
+        return _interrupted(interrupted)
     except MediaAssetsError as error:
         complain(error)
         return exit_code_of([error])
+    except Exception:
+        if INTERRUPTS.told is None:
+            raise
+        return _interrupted(INTERRUPTS.told)
     return 0
+
+
+def _interrupted(interrupted: Interrupted) -> int:
+    say(f"interrupted by {signal.Signals(interrupted.number).name}; nothing is lost, run again to go on.")
+    return interrupted.exit_code

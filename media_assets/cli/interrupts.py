@@ -38,6 +38,11 @@ class Interrupts:
             if signal.getsignal(number) is not signal.SIG_IGN:
                 signal.signal(number, self._on_signal)
 
+    @property
+    def told(self) -> Interrupted | None:
+        """What ends this process, if a signal has come: of what it raised, libraries make errors of their own."""
+        return None if self._number is None else Interrupted(self._number)
+
     def finish(self) -> None:
         """Let the process exit with its code after an interrupt: Python gives up its handlers before it is gone."""
         if self._number is not None:
@@ -61,8 +66,11 @@ class Interrupts:
             on_stop: Called at every signal, with whether it was not the first.
 
         Raises:
-            Interrupted: A signal ended it.
+            Interrupted: A signal ended it, or came before it began, and something swallowed what that raised.
         """
+        if self.told is not None:
+            work.close()
+            raise self.told
         with asyncio.Runner() as runner:
             return runner.run(self._watch(work, on_stop))
 
@@ -81,8 +89,8 @@ class Interrupts:
                 await asyncio.wait({task}, timeout=_POLL_S)
         finally:
             self._tell = None
-        if task.cancelled() and self._number is not None:
-            raise Interrupted(self._number)
+        if task.cancelled() and self.told is not None:
+            raise self.told
         return task.result()
 
 

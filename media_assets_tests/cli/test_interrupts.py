@@ -3,6 +3,7 @@
 import json
 import signal
 import subprocess
+import sys
 import threading
 import time
 from datetime import UTC, datetime
@@ -10,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from media_assets_tests.cli.running import CHEAP, call, start
+from media_assets_tests.cli.running import CHEAP, CHEAP_OPTIONS, call, environment, start
 from media_assets_tests.simulated import FAST, open_market
 
 _LONG = {
@@ -161,3 +162,36 @@ def test_a_signal_before_the_work_begins_ends_it_too(tmp_path: Path, after_s: fl
 
     assert code in {143, -signal.SIGTERM}
     assert "Traceback" not in err
+
+
+_SIGNALED_WHILE_IT_LOADS = """
+import os, signal, sys
+
+class Finder:
+    def find_spec(self, name, path=None, target=None):
+        if name == "media_assets.studio":
+            sys.meta_path.remove(self)
+            try:
+                os.kill(os.getpid(), signal.SIGTERM)
+                signal.sigtimedwait([], 1)
+            except BaseException as raised:
+                {then}
+
+sys.meta_path.insert(0, Finder())
+from media_assets.cli import main
+main()
+"""
+
+
+@pytest.mark.parametrize("then", ["pass", "raise RuntimeError('while a class was made') from raised"])
+def test_a_signal_of_which_a_library_makes_something_else_ends_it_too(tmp_path: Path, then: str) -> None:
+    """Pydantic makes an error of its own of whatever is raised while a class is made; a weak reference swallows it."""
+    program = (sys.executable, "-c", _SIGNALED_WHILE_IT_LOADS.format(then=then))
+    arguments = ("generate", "--prompt", "a", *CHEAP_OPTIONS)
+    given = environment(MEDIA_ASSETS_HOME=tmp_path / "home")
+    done = subprocess.run([*program, *arguments], env=given, capture_output=True, text=True, check=False)
+
+    assert done.returncode == 143, done.stderr
+    assert "interrupted" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not (tmp_path / "home" / "films").exists()
