@@ -17,7 +17,7 @@ from typing import Any, Self
 from media_assets.errors import Problem, PromptFileError, StorageError
 from media_assets.ledger import Ledger
 from media_assets.ledger.inbox import HandedIn
-from media_assets.ledger.prompts import Arrival
+from media_assets.ledger.pins import Arrival
 from media_assets.prompt_file import GROWING_SUFFIXES, SUFFIXES, Row, read_growing, validate_prompt
 
 INBOX = "inbox"

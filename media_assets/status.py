@@ -12,7 +12,7 @@ from typing import Any
 
 from media_assets.artifact import ArtifactStore
 from media_assets.ledger import Ledger
-from media_assets.ledger.prompts import PinnedPrompt
+from media_assets.ledger.pins import PinnedPrompt
 from media_assets.ledger.rows import PurchaseRow, PurchaseState
 from media_assets.ledger.schema import plan as plan_table
 from media_assets.plan import PlannedStep, Planner

@@ -10,7 +10,7 @@ import pytest
 
 from media_assets.inbox import Inbox, InboxOptions, Look, Seen
 from media_assets.ledger import Ledger, open_ledger
-from media_assets.ledger.prompts import PinnedPrompt
+from media_assets.ledger.pins import PinnedPrompt
 
 _PATIENT = InboxOptions(patience_s=3600.0)
 

@@ -14,7 +14,7 @@ from media_assets.defs.partitions import add_partitions
 from media_assets.defs.reporting import Report
 from media_assets.defs.resources import StudioResource, opened_studio
 from media_assets.errors import MediaAssetsError
-from media_assets.ledger.prompts import Arrival
+from media_assets.ledger.pins import Arrival
 from media_assets.prompt import Step
 from media_assets.prompt_file import validate_prompt
 

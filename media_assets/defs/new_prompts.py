@@ -13,7 +13,7 @@ from media_assets.defs.jobs import batch, films, make_batch_op
 from media_assets.defs.partitions import prompts_partitions, without_partition
 from media_assets.defs.resources import LedgerResource, StoreResource, opened_inbox
 from media_assets.inbox import Inbox, Look, Refused, Seen
-from media_assets.ledger.prompts import PinnedPrompt
+from media_assets.ledger.pins import PinnedPrompt
 
 _MOST_PARTITIONS = 200
 """New ones in a tick: each costs Dagster a query, and the tick has to end."""

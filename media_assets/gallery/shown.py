@@ -14,7 +14,7 @@ from pathlib import Path
 from media_assets.artifact import Artifact, ArtifactStore, MediaInfo, sha256_of
 from media_assets.errors import LedgerError
 from media_assets.ledger import Ledger
-from media_assets.ledger.prompts import PinnedPrompt
+from media_assets.ledger.pins import PinnedPrompt
 from media_assets.ledger.rows import PurchaseState
 from media_assets.pricing import from_micro_usd
 from media_assets.prompt import Step

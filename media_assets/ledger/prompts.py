@@ -6,40 +6,16 @@ from dataclasses import dataclass
 from typing import Any
 
 import sqlalchemy as sa
-from pydantic import ValidationError
 
 from media_assets.canonical import canonical_json
-from media_assets.errors import LedgerError, Rerun
-from media_assets.ledger import budgets
+from media_assets.errors import Rerun
+from media_assets.ledger import budgets, pins
 from media_assets.ledger.clock import utc_now
 from media_assets.ledger.database import Database, Proof
 from media_assets.ledger.ownership import Owner
+from media_assets.ledger.pins import Arrival, Known, PinnedPrompt
 from media_assets.ledger.schema import new_take, plan, prompt, step
 from media_assets.prompt import Prompt, Step
-
-
-@dataclass(frozen=True, kw_only=True)
-class PinnedPrompt:
-    """A prompt as runs find it."""
-
-    prompt: Prompt
-    pin_seq: int
-    """Grows by one whenever what is pinned under the key changes."""
-    source: str
-    status: str
-    error: dict[str, str] | None
-    updated_at: str
-    priority: int = 0
-    """The higher, the sooner in a batch."""
-    arrived: int | None = None
-    """Its place among what came through the inbox; None: it was pinned otherwise."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Arrival:
-    """On what terms a prompt comes through the inbox."""
-
-    priority: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,22 +78,21 @@ class Prompts:
         found = []
         with self._database.read() as connection:
             for one in wanted:
-                known = _known(connection, one.key)
-                if not _is_pinned(known, one, arrival):
+                known = pins.row_of(connection, one.key)
+                if not pins.is_pinned(known, one, arrival):
                     break
-                found.append(_effective(known, one))
+                found.append(pins.effective(known, one))
         return found
 
     def _pin_one(self, connection: sa.Connection, one: Prompt, source: str, arrival: Arrival | None) -> Prompt:
-        known = _known(connection, one.key)
-        effective = _effective(known, one)
-        if _is_pinned(known, one, arrival):
+        known = pins.row_of(connection, one.key)
+        effective = pins.effective(known, one)
+        if pins.is_pinned(known, one, arrival):
             return effective
-        values = {"source": source, "source_digest": one.digest, **_pinned_as(effective)}
+        values = {"source": source, "source_digest": one.digest, **pins.pinned_as(effective)}
         if arrival is not None:
             # Writers take turns, so the order of these numbers is that in which they are committed.
-            newest = connection.execute(sa.select(sa.func.max(prompt.c.arrived))).scalar() or 0
-            values |= {"priority": arrival.priority, "arrived": newest + 1}
+            values |= {"priority": arrival.priority, "arrived": pins.newest_arrival(connection) + 1}
         if known is None:
             connection.execute(sa.insert(prompt).values({"key": one.key, "pin_seq": 1, "priority": 0, **values}))
             return effective
@@ -130,7 +105,7 @@ class Prompts:
     def effective(self, one: Prompt) -> Prompt:
         """Return what pinning ``one`` would leave pinned, without pinning it."""
         with self._database.read() as connection:
-            return _effective(_known(connection, one.key), one)
+            return pins.effective(pins.row_of(connection, one.key), one)
 
     def raise_takes(self, key: str, steps: Iterable[Step], *, origin: str) -> Prompt | None:
         """Pin the next take of some steps, once for each origin: asking again gives the same takes.
@@ -141,10 +116,10 @@ class Prompts:
             origin: Who asks, for example the first run of a chain of retries.
         """
         with self._database.write() as connection:
-            known = _known(connection, key)
+            known = pins.row_of(connection, key)
             if known is None:
                 return None
-            pinned = _read_body(known)
+            pinned = pins.read_body(known)
             takes = {step: self._take_for(connection, pinned, step, origin) for step in steps}
             # A retry gets its own takes again, and never takes back a newer one that was pinned since.
             newest = pinned.with_take({step: max(take, pinned.take_of(step)) for step, take in takes.items()})
@@ -152,7 +127,7 @@ class Prompts:
                 connection.execute(
                     sa.update(prompt)
                     .where(prompt.c.key == key)
-                    .values(pin_seq=prompt.c.pin_seq + 1, **_pinned_as(newest))
+                    .values(pin_seq=prompt.c.pin_seq + 1, **pins.pinned_as(newest))
                 )
             return pinned.with_take(takes)
 
@@ -169,19 +144,31 @@ class Prompts:
     def get(self, key: str) -> PinnedPrompt | None:
         """Return what is pinned under a key."""
         with self._database.read() as connection:
-            row = connection.execute(sa.select(prompt).where(prompt.c.key == key)).one_or_none()
-        return None if row is None else _pinned(row)
+            row = pins.row_of(connection, key)
+        return None if row is None else pins.pinned(row)
+
+    def known(self, wanted: Iterable[Prompt], arrival: Arrival) -> dict[str, Known]:
+        """Return what is pinned under the keys of a few hundred prompts, by key, beside those prompts themselves."""
+        given = {one.key: one for one in wanted}
+        with self._database.read() as connection:
+            rows = connection.execute(sa.select(prompt).where(prompt.c.key.in_(given))).all()
+        return {row.key: Known(source=row.source, is_same=pins.is_pinned(row, given[row.key], arrival)) for row in rows}
 
     def every(self) -> list[PinnedPrompt]:
         """Return every pinned prompt, by key."""
         with self._database.read() as connection:
-            return [_pinned(row) for row in connection.execute(sa.select(prompt).order_by(prompt.c.key))]
+            return [pins.pinned(row) for row in connection.execute(sa.select(prompt).order_by(prompt.c.key))]
+
+    def newest_arrival(self) -> int:
+        """Return the newest place in the order of what came through the inbox; 0: nothing did."""
+        with self._database.read() as connection:
+            return pins.newest_arrival(connection)
 
     def arrived_after(self, arrived: int, *, most: int) -> list[PinnedPrompt]:
         """Return what came through the inbox after a place in its order, in that order."""
         later = sa.select(prompt).where(prompt.c.arrived > arrived).order_by(prompt.c.arrived).limit(most)
         with self._database.read() as connection:
-            return [_pinned(row) for row in connection.execute(later)]
+            return [pins.pinned(row) for row in connection.execute(later)]
 
     def waiting(self) -> list[PinnedPrompt]:
         """Return the prompts that a batch is to make: by priority, and then in the order in which they came.
@@ -195,7 +182,7 @@ class Prompts:
             .order_by(prompt.c.priority.desc(), prompt.c.arrived.is_(None), prompt.c.arrived, prompt.c.key)
         )
         with self._database.read() as connection:
-            found = [_pinned(row) for row in connection.execute(rows)]
+            found = [pins.pinned(row) for row in connection.execute(rows)]
         return [one for one in found if one.status != "failed" or (one.error or {}).get("rerun") in _GO_ON]
 
     def keys(self) -> list[str]:
@@ -207,7 +194,7 @@ class Prompts:
         """Record how the last make of a prompt stands, for people; not if another prompt is pinned meanwhile."""
         record = json.dumps(dict(error), ensure_ascii=False) if error else None
         with self._database.read() as connection:
-            known = _known(connection, one.key)
+            known = pins.row_of(connection, one.key)
         if known is None or known.digest != one.digest or (known.status, known.error) == (status, record):
             return
         with self._database.write() as connection:
@@ -220,7 +207,7 @@ class Prompts:
     def is_pinned(self, one: Prompt) -> bool:
         """Whether exactly this prompt is pinned under its key."""
         with self._database.read() as connection:
-            known = _known(connection, one.key)
+            known = pins.row_of(connection, one.key)
         return known is not None and bool(known.digest == one.digest)
 
     def open_plan(
@@ -346,54 +333,3 @@ class Prompts:
 def _plan_stands(plan_id: str) -> Proof:
     """Return what tells whether a plan is open."""
     return lambda connection: connection.execute(sa.select(plan.c.id).filter_by(id=plan_id)).first() is not None
-
-
-def _known(connection: sa.Connection, key: str) -> sa.Row[Any] | None:
-    return connection.execute(sa.select(prompt).where(prompt.c.key == key)).one_or_none()
-
-
-def _effective(known: sa.Row[Any] | None, as_given: Prompt) -> Prompt:
-    """Return what is to be pinned: as given, but with the new takes of a prompt whose source has not changed."""
-    if known is None or known.source_digest != as_given.digest or known.digest == known.source_digest:
-        return as_given
-    pinned = _read_body(known)
-    return pinned.model_copy(update={"max_cost_usd": as_given.max_cost_usd})
-
-
-def _read_body(row: sa.Row[Any]) -> Prompt:
-    try:
-        return Prompt.model_validate_json(row.body)
-    except ValidationError as error:
-        message = f"the prompt {row.key} was pinned by another version and cannot be read; pin its file again."
-        raise LedgerError(message) from error
-
-
-def _is_pinned(known: sa.Row[Any] | None, as_given: Prompt, arrival: Arrival | None = None) -> bool:
-    if known is None or known.source_digest != as_given.digest:
-        return False
-    if arrival is not None and (known.arrived is None or known.priority != arrival.priority):
-        return False
-    return bool(known.body == _effective(known, as_given).model_dump_json())
-
-
-def _pinned_as(one: Prompt) -> dict[str, Any]:
-    return {
-        "digest": one.digest,
-        "body": one.model_dump_json(),
-        "status": "pending",
-        "error": None,
-        "updated_at": utc_now(),
-    }
-
-
-def _pinned(row: sa.Row[Any]) -> PinnedPrompt:
-    return PinnedPrompt(
-        prompt=_read_body(row),
-        pin_seq=row.pin_seq,
-        source=row.source,
-        status=row.status,
-        error=json.loads(row.error) if row.error else None,
-        updated_at=row.updated_at,
-        priority=row.priority,
-        arrived=row.arrived,
-    )

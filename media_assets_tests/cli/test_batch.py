@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from media_assets.ledger import open_ledger
-from media_assets.ledger.prompts import Arrival
+from media_assets.ledger.pins import Arrival
 from media_assets.prompt import Prompt
 from media_assets_tests.cli.running import CHEAP, Cli
 

@@ -11,7 +11,7 @@ import pytest
 from media_assets.definitions import build_defs
 from media_assets.defs.partitions import PARTITIONS_NAME
 from media_assets.ledger import open_ledger
-from media_assets.ledger.prompts import Arrival
+from media_assets.ledger.pins import Arrival
 from media_assets.prompt import Prompt
 from media_assets_tests.defs.materializing import FOUR, newest_checks, pin, purchases_of, quick
 

@@ -1,4 +1,4 @@
-"""The inbox table: what other programs hand in is read in order, each row once, and what became of it is kept."""
+"""What the ledger knows of arrivals: the rows that are handed in, each read once, and what is pinned already."""
 
 from datetime import UTC, datetime
 
@@ -6,7 +6,9 @@ import sqlalchemy as sa
 
 from media_assets.ledger import Ledger
 from media_assets.ledger.inbox import HandedIn
+from media_assets.ledger.pins import Arrival
 from media_assets.ledger.schema import inbox
+from media_assets_tests.making import cheap_prompt
 
 
 def test_what_is_handed_in_is_read_in_order_until_it_is_marked(ledger: Ledger) -> None:
@@ -28,3 +30,20 @@ def test_what_is_handed_in_is_read_in_order_until_it_is_marked(ledger: Ledger) -
         rows = connection.execute(sa.select(inbox).order_by(inbox.c.n)).all()
     assert [(row.prompt_key, row.error) for row in rows] == [("barn", None), (None, "no prompt"), (None, None)]
     assert [datetime.fromisoformat(row.read_at) >= before for row in rows[:2]] == [True, True]
+
+
+def test_what_is_known_is_told_beside_what_is_given(ledger: Ledger) -> None:
+    """Who reads a file again has to write what differs alone; what never came through the inbox differs as well."""
+    same, other, made, new = (cheap_prompt(key=key) for key in ("a", "b", "c", "d"))
+    ledger.prompts.pin([same, other], source="film.yaml", arrival=Arrival())
+    ledger.prompts.pin([made], source="film.yaml")
+
+    known = ledger.prompts.known([same, cheap_prompt(key="b", script="New."), made, new], Arrival())
+
+    assert {key: (one.source, one.is_same) for key, one in known.items()} == {
+        "a": ("film.yaml", True),
+        "b": ("film.yaml", False),
+        "c": ("film.yaml", False),
+    }
+    assert not ledger.prompts.known([same], Arrival(priority=1))["a"].is_same
+    assert ledger.prompts.newest_arrival() == 2

@@ -9,7 +9,8 @@ from media_assets.errors import BudgetExceededError, LedgerError
 from media_assets.ledger import Ledger, open_ledger
 from media_assets.ledger.budgets import Cap
 from media_assets.ledger.clock import utc_now
-from media_assets.ledger.prompts import Arrival, FinishedStep, PinnedPrompt
+from media_assets.ledger.pins import Arrival, PinnedPrompt
+from media_assets.ledger.prompts import FinishedStep
 from media_assets.ledger.schema import plan, prompt, step
 from media_assets.prompt import Prompt, Step
 from media_assets_tests.making import cheap_prompt

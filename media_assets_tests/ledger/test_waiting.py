@@ -3,7 +3,7 @@
 import pytest
 
 from media_assets.ledger import Ledger
-from media_assets.ledger.prompts import Arrival
+from media_assets.ledger.pins import Arrival
 from media_assets_tests.making import cheap_prompt
 
 

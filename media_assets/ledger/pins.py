@@ -1,0 +1,115 @@
+"""What the prompt table holds of a key: how it is read, and compared with a prompt as it is given."""
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+import sqlalchemy as sa
+from pydantic import ValidationError
+
+from media_assets.errors import LedgerError
+from media_assets.ledger.clock import utc_now
+from media_assets.ledger.schema import prompt
+from media_assets.prompt import Prompt
+
+
+@dataclass(frozen=True, kw_only=True)
+class PinnedPrompt:
+    """A prompt as runs find it."""
+
+    prompt: Prompt
+    pin_seq: int
+    """Grows by one whenever what is pinned under the key changes."""
+    source: str
+    status: str
+    error: dict[str, str] | None
+    updated_at: str
+    priority: int = 0
+    """The higher, the sooner in a batch."""
+    arrived: int | None = None
+    """Its place among what came through the inbox; None: it was pinned otherwise."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Arrival:
+    """On what terms a prompt comes through the inbox."""
+
+    priority: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Known:
+    """What is pinned under the key of a prompt that is given."""
+
+    source: str
+    is_same: bool
+    """Whether to pin the given one would change nothing."""
+
+
+def row_of(connection: sa.Connection, key: str) -> sa.Row[Any] | None:
+    """Return the row of a key."""
+    return connection.execute(sa.select(prompt).where(prompt.c.key == key)).one_or_none()
+
+
+def newest_arrival(connection: sa.Connection) -> int:
+    """Return the newest place in the order of what came through the inbox; 0: nothing did."""
+    return connection.execute(sa.select(sa.func.max(prompt.c.arrived))).scalar() or 0
+
+
+def effective(known: sa.Row[Any] | None, as_given: Prompt) -> Prompt:
+    """Return what is to be pinned: as given, but with the new takes of a prompt whose source has not changed."""
+    if known is None or known.source_digest != as_given.digest or known.digest == known.source_digest:
+        return as_given
+    pinned = read_body(known)
+    return pinned.model_copy(update={"max_cost_usd": as_given.max_cost_usd})
+
+
+def read_body(row: sa.Row[Any]) -> Prompt:
+    """Return the prompt of a row.
+
+    Raises:
+        LedgerError: Another version wrote it.
+    """
+    try:
+        return Prompt.model_validate_json(row.body)
+    except ValidationError as error:
+        message = f"the prompt {row.key} was pinned by another version and cannot be read; pin its file again."
+        raise LedgerError(message) from error
+
+
+def is_pinned(known: sa.Row[Any] | None, as_given: Prompt, arrival: Arrival | None = None) -> bool:
+    """Whether to pin a prompt as it is given would change nothing."""
+    if known is None or known.source_digest != as_given.digest:
+        return False
+    if arrival is not None and (known.arrived is None or known.priority != arrival.priority):
+        return False
+    return bool(known.body == effective(known, as_given).model_dump_json())
+
+
+def pinned_as(one: Prompt) -> dict[str, Any]:
+    """Return the columns of a prompt that nothing was made of yet."""
+    return {
+        "digest": one.digest,
+        "body": one.model_dump_json(),
+        "status": "pending",
+        "error": None,
+        "updated_at": utc_now(),
+    }
+
+
+def pinned(row: sa.Row[Any]) -> PinnedPrompt:
+    """Return a row as runs find it.
+
+    Raises:
+        LedgerError: Another version wrote it.
+    """
+    return PinnedPrompt(
+        prompt=read_body(row),
+        pin_seq=row.pin_seq,
+        source=row.source,
+        status=row.status,
+        error=json.loads(row.error) if row.error else None,
+        updated_at=row.updated_at,
+        priority=row.priority,
+        arrived=row.arrived,
+    )
