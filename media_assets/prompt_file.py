@@ -21,8 +21,6 @@ from media_assets.prompt import Prompt
 
 SUFFIXES = (".yaml", ".yml", ".json", ".jsonl", ".ndjson", ".csv")
 """Of the files that prompts are read from."""
-GROWING_SUFFIXES = (".jsonl", ".ndjson", ".csv")
-"""Of those that grow by whole lines."""
 
 FILE_MAX_BYTES = 64 * 1024 * 1024
 _LIST_COLUMNS = "routes"
@@ -68,7 +66,7 @@ def read_rows(path: Path) -> list[Row]:
     """
     rows: list[Row] = []
     seen: dict[str, str] = {}
-    for row in _rows(path, _text_of(path)):
+    for row in rows_of(path, text_of(path)):
         if row.prompt is not None and (first := seen.setdefault(row.prompt.key, row.where)) != row.where:
             fault = f"{row.prompt.key!r} is already used by {first}; every prompt needs its own"
             rows.append(replace(row, prompt=None, problems=(Problem(row.where, "key", fault),)))
@@ -77,45 +75,42 @@ def read_rows(path: Path) -> list[Row]:
     return rows
 
 
-def read_growing(path: Path, *, whole_lines: bool = True) -> tuple[list[Row], str]:
-    """Read a file that somebody may still be adding to; of a key that is used twice the last row counts.
+def rows_of(path: Path, text: str, *, skip: int = 0) -> Iterator[Row]:
+    """Check what the text of a file says, row by row, as they are asked for.
 
     Args:
         path: The file.
-        whole_lines: Whether a last line waits that is not ended yet. Of JSONL one that is well-formed is ended.
-
-    Returns:
-        The rows, and why not all of it was read, if so.
+        text: What :func:`text_of` returned, or a part that ends with a row.
+        skip: So many rows at its start are left out and not checked.
 
     Raises:
-        PromptFileError: As :func:`read_rows`.
+        PromptFileError: The file as a whole cannot be read, or holds no prompt.
     """
-    text = _text_of(path)
-    waits = ""
-    if whole_lines and path.suffix.lower() in GROWING_SUFFIXES and not text.endswith("\n"):
-        done, _, last = text.rpartition("\n")
-        if last.strip() and not (path.suffix.lower() != ".csv" and _is_json(last)):
-            text, waits = f"{done}\n", "its last line is not ended yet"
-    if waits and not text.strip():
-        return [], waits
-    rows = _rows(path, text)
-    newest = {row.prompt.key: row for row in rows if row.prompt is not None}
-    return [row for row in rows if row.prompt is None or newest[row.prompt.key] is row], waits
-
-
-def _is_json(line: str) -> bool:
-    try:
-        json.loads(line)
-    except ValueError:
-        return False
-    return True
-
-
-def _rows(path: Path, text: str) -> list[Row]:
-    rows = [_validate(f"{path.name}, {place}" if place else path.name, raw) for place, raw in _raw_rows(path, text)]
-    if not rows:
+    number = 0
+    for number, (place, raw) in enumerate(_raw_rows(path, text), start=1):
+        if number > skip:
+            yield _validate(f"{path.name}, {place}" if place else path.name, raw)
+    if not number:
         raise _unreadable(path, "holds no prompt")
-    return rows
+
+
+def keys_of(path: Path, text: str) -> list[str | None]:
+    """Return the key that stands in each row; None: it is to be made from the row. Nothing is checked: far cheaper.
+
+    Args:
+        path: The file.
+        text: As for :func:`rows_of`.
+
+    Raises:
+        PromptFileError: As :func:`rows_of`.
+    """
+    keys = []
+    for number, (_, raw) in enumerate(_raw_rows(path, text)):
+        key = raw.get("key") if isinstance(raw, dict) else f"row {number} is no prompt"
+        keys.append(key if isinstance(key, str) else None)
+    if not keys:
+        raise _unreadable(path, "holds no prompt")
+    return keys
 
 
 def validate_prompt(where: str, data: dict[str, Any]) -> Prompt:
@@ -236,7 +231,12 @@ def _kind(value: Any) -> str:
     return "empty" if value is None else names.get(type(value), type(value).__name__)
 
 
-def _text_of(path: Path) -> str:
+def text_of(path: Path) -> str:
+    """Return what a file says.
+
+    Raises:
+        PromptFileError: It is no text, too large, or of another kind than prompts are read from.
+    """
     if path.suffix.lower() not in SUFFIXES:
         raise _unreadable(path, f"has the ending {path.suffix!r}; prompts are read from {', '.join(SUFFIXES)}")
     try:

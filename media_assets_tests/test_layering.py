@@ -58,6 +58,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("errors", "crash_points", "durable", "threads", "canonical", "redact", "letters", "spreadsheet"),
     ("prompt", "recall"),
     ("prompt_file",),
+    ("growing_file",),
     ("catalog",),
     ("request",),
     ("prediction",),

@@ -162,3 +162,22 @@ def test_what_other_programs_hand_in_is_made_in_the_order_of_priority(daemon: Da
     (request,) = daemon.tick().run_requests or []
 
     assert list(_keys_of(request)) == [f"p{number}" for number in (5, 4, 3, 2, 1, 0)]
+
+
+def test_a_large_file_is_taken_in_over_several_ticks_and_its_cursor_stays_small(daemon: Daemon) -> None:
+    """Each tick asks for what it took in; what is added later is asked for alone."""
+    daemon.inbox.mkdir(parents=True)
+    rows = [json.dumps(quick(f"p{number}")) + "\n" for number in range(250)]
+    (daemon.inbox / "many.jsonl").write_text("".join(rows))
+    asked: list[str] = []
+    for _ in range(4):
+        for request in daemon.tick().run_requests or []:
+            asked += _keys_of(request)
+
+    with (daemon.inbox / "many.jsonl").open("a") as file:
+        file.write(json.dumps(quick("more")) + "\n")
+    (request,) = daemon.settle().run_requests or []
+
+    assert asked == [f"p{number}" for number in range(250)]
+    assert request.partition_key == "more"
+    assert len(daemon.cursor or "") < 200
