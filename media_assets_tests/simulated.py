@@ -33,6 +33,9 @@ FAST = {
 QUICK = dict.fromkeys(("replicate", "fal", "openai", "elevenlabs"), (0.0, 0.05))
 """Seconds that the simulated models run."""
 
+SMALL = {"size_px": "512x512", "clip_s": 1, "params": {"video": {"fps": 4}}}
+"""Fields of a prompt whose clip is drawn in a moment."""
+
 PAID_ROUTES = {
     "image": ["replicate:sdxl"],
     "video": ["replicate:stable-video-diffusion"],

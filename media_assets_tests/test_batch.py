@@ -142,7 +142,7 @@ def test_a_refusal_of_one_is_no_word_on_the_others(market: Market) -> None:
 def test_an_outage_is_not_sent_a_whole_batch(market: Market) -> None:
     """After five in a row that had no answer the others are told so, free; the next run makes them all, once."""
     market.set_faults({"call": "submit", "fault": "exec_and_503_nginx", "provider": "replicate"})
-    prompts = _prompts(12)
+    prompts = _prompts(7)
     with market.studio(max_in_flight=1, settle_lag_s=600.0, unknown_policy="hold") as studio:
         films = [asyncio.run(studio.attempt(prompt, options=MakeOptions(waits=False))) for prompt in prompts]
 

@@ -24,7 +24,7 @@ from media_assets.recovery.shelf import Shelf
 from media_assets_tests.children import Child, run_children
 from media_assets_tests.making import some_request
 from media_assets_tests.market_child import BUY
-from media_assets_tests.simulated import FAST, Market, open_market, paid_prompt
+from media_assets_tests.simulated import FAST, SMALL, Market, open_market, paid_prompt
 
 
 class Watch:
@@ -111,7 +111,8 @@ def test_what_a_killed_run_had_submitted_is_fetched_and_not_bought_again(watch: 
 @pytest.fixture
 def unclear(watch: Watch, tmp_path: Path) -> PurchaseRow:
     """A purchase whose reply was lost while another home of the same account bought the very same."""
-    prompt = paid_prompt(script=None, routes={"image": ["replicate:flux-schnell"], "video": ["local:ken-burns"]})
+    routes = {"image": ["replicate:flux-schnell"], "video": ["local:ken-burns"]}
+    prompt = paid_prompt(script=None, routes=routes, **SMALL)
     replace(watch.market, home=tmp_path / "other").make(prompt)
     watch.market.set_faults({"call": "submit", "fault": "exec_and_drop"})
     assert watch.market.attempt(prompt, unknown_policy="hold").error is not None

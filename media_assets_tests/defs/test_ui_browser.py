@@ -33,7 +33,7 @@ pytestmark = [pytest.mark.browser, pytest.mark.webserver, pytest.mark.timeout(60
 
 ROOT = Path(__file__).parent.parent.parent
 SCREENSHOTS = os.environ.get("MEDIA_ASSETS_SCREENSHOTS")
-_START_S, _RUN_S = 90, 120
+_START_S, _RUN_S, _CLICK_S = 90, 120, 30
 _SLOW_S = 8.0
 """How long the paid picture takes: longer than it takes to find the button Terminate."""
 _FORM = "/locations/media_assets/jobs/submit_prompt/playground"
@@ -135,7 +135,8 @@ def page(ui: str) -> Iterator[Page]:
     """Open Dagster in Debian's chromium; nothing is downloaded."""
     with chromium() as browser:
         page = browser.new_page(viewport={"width": 1360, "height": 850}, base_url=ui)
-        page.set_default_timeout(30_000)
+        page.set_default_timeout(_CLICK_S * 1000)
+        expect.set_options(timeout=_CLICK_S * 1000)
         yield page
 
 

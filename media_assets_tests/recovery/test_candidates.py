@@ -14,7 +14,7 @@ from media_assets.ledger.claims import Claim
 from media_assets.prompt import Prompt
 from media_assets.recovery.rescue import Rescued, open_rescue
 from media_assets_tests.conformance.our_requests import drafted
-from media_assets_tests.simulated import Market, open_market, paid_prompt
+from media_assets_tests.simulated import SMALL, Market, open_market, paid_prompt
 
 
 @pytest.fixture
@@ -47,7 +47,7 @@ def test_what_two_purchases_may_have_become_is_pulled_and_a_strangers_is_not(mar
 
 def _film_of(what: str) -> Prompt:
     routes = {"image": ["replicate:flux-schnell"], "video": ["local:ken-burns"]}
-    return paid_prompt(key=what.replace(" ", "-"), prompt=what, script=None, routes=routes)
+    return paid_prompt(key=what.replace(" ", "-"), prompt=what, script=None, routes=routes, **SMALL)
 
 
 @pytest.mark.parametrize(("model", "keys"), [("openai:gpt-image-2", None), ("replicate:sdxl", {})])
