@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import date
+from typing import Protocol
 
 from media_assets.artifact import ArtifactStore
 from media_assets.catalog import ModelSpec, Recovery
@@ -46,8 +47,14 @@ from media_assets.threads import in_thread
 
 _log = logging.getLogger(__name__)
 
-Tell = Callable[[Step, str, float | None, StepResult | None], None]
-"""Called with the step, what happened (started, progress, finished, failed), the fraction done, and the result."""
+
+class Tell(Protocol):
+    """Told what happened to a step: started, progress, finished or failed, and of a failure in a few words why."""
+
+    def __call__(
+        self, step: Step, what: str, fraction: float | None, result: StepResult | None, note: str = "", /
+    ) -> None: ...
+
 
 Say = Callable[[Step, str], None]
 """Called with the step and what is waited for, for people."""
@@ -160,7 +167,7 @@ class Chain:
             # A step that never began because of another one's error is not told as failed.
             if error not in self._told:
                 self._told.append(error)
-                self._at.tell(step, "failed", None, None)
+                self._at.tell(step, "failed", None, None, f"{type(error).__name__}: {error.headline}")
                 self._note_failed(step, error)
             return error
 

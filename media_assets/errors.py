@@ -84,6 +84,11 @@ class MediaAssetsError(Exception):
         # Errors cross processes (Dagster, worker children): keyword-only arguments need help to be pickled.
         return _rebuild, (type(self), self.message, self.__dict__.copy())
 
+    @property
+    def headline(self) -> str:
+        """Return the first line of the message."""
+        return self.message.partition("\n")[0]
+
     def as_dict(self) -> dict[str, str]:
         """Return the flat form used in ``--json`` and in metadata."""
         return {

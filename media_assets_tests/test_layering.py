@@ -79,7 +79,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("reserving",),
     ("chain",),
     ("studio",),
-    ("batch", "conformity", "recovery", "status", "unmade"),
+    ("batch", "conformity", "recovery", "spent_so_far", "status", "unmade"),
     ("report", "gallery"),
     ("settings",),
     ("simulator",),

@@ -24,6 +24,7 @@ from media_assets.left_open import left_open
 from media_assets.prompt import Prompt, Step
 from media_assets.prompt_file import validate_prompt
 from media_assets.routes import UnknownPolicy
+from media_assets.spent_so_far import SpentSoFar
 from media_assets.standing import Standings
 from media_assets.studio import MakeOptions, Studio
 from media_assets.unmade import Unmade, look_at_unmade
@@ -146,7 +147,9 @@ def make(studio: Studio, wanted: Wanted, config: MakeConfig, report: Report) -> 
         MediaAssetsError: The run's configuration cannot be used.
         BaseException: What interrupted the run; what had finished by then is reported.
     """
+    report.forget_parent()
     options = _options(config, run_id=report.origin)
+    keys = [prompt.key for prompt in wanted.prompts]
     watch = parent_watch()
 
     async def quote_all() -> Quote:
@@ -169,13 +172,14 @@ def make(studio: Studio, wanted: Wanted, config: MakeConfig, report: Report) -> 
 
     def on_interrupt() -> None:
         report.flush()
-        keys = [prompt.key for prompt in wanted.prompts]
         report.tell_open(left_open(studio.ledger, studio.transport.adapter, keys, now=datetime.now(UTC)))
+        report.stop(summary, spent, keys)
 
     grace_s = studio.transport.options.cancel_grace_s + _BESIDES_S
     quote = run_blocking(quote_all, grace_s=grace_s, poll_s=_POLL_S)
     report.begin(quote, studio)
-    summary = Summary(quote=quote)
+    summary = Summary(quote=quote, failed=dict(wanted.failed), superseded=list(wanted.superseded))
+    spent = SpentSoFar.since_now(studio.ledger, keys)
     try:
         run_blocking(make_all, tick=tick, on_interrupt=on_interrupt, grace_s=grace_s, poll_s=_POLL_S)
     except ParentGoneError:
@@ -187,8 +191,6 @@ def make(studio: Studio, wanted: Wanted, config: MakeConfig, report: Report) -> 
     unmade = (
         run_blocking(look, on_interrupt=on_interrupt, grace_s=grace_s, poll_s=_POLL_S) if summary.failed_usd else {}
     )
-    summary.failed |= wanted.failed
-    summary.superseded += wanted.superseded
     report.end(summary)
     return Outcome(summary=summary, unmade=unmade)
 

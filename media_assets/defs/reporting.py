@@ -3,6 +3,7 @@
 import logging
 import queue
 from collections.abc import Callable, Collection, Iterator, Mapping
+from decimal import Decimal
 from typing import Any
 
 import dagster as dg
@@ -15,6 +16,7 @@ from media_assets.film import Film, StepResult
 from media_assets.left_open import LeftOpen
 from media_assets.prompt import Step
 from media_assets.request import SCHEMA_VERSION
+from media_assets.spent_so_far import SpentSoFar
 from media_assets.studio import Event, Studio
 
 _log = logging.getLogger(__name__)
@@ -23,6 +25,7 @@ CODE_VERSION = str(SCHEMA_VERSION)
 """Of the request's form, not of our code: a deploy must make nothing look stale."""
 
 _OWNER_TAG = "ledger_owner"
+_COST_TAG = "cost_usd"
 
 _MOST_IN_FULL = 100
 """Prompts of a run that are reported with pictures, and with checks that say only that nothing is wrong."""
@@ -39,6 +42,11 @@ def owner_of(run: dg.DagsterRun) -> str | None:
     """Return the name in the ledger of the process that works on a run; None where it has not said so (yet)."""
     run_id, _, owner = run.tags.get(_OWNER_TAG, "").partition(":")
     return owner if run_id == run.run_id else None
+
+
+def _told(counts: Mapping[str, int], spent_usd: Decimal, quote: Quote) -> str:
+    told = ", ".join(f"{count} {name}" for name, count in counts.items() if count) or "nothing to do"
+    return f"{told}; {spent_usd} USD spent of at most {quote.estimate_usd} USD quoted"
 
 
 class Report:
@@ -70,8 +78,18 @@ class Report:
         self._waiting: dict[Step, StepResult] = {}
         self._conformities: dict[tuple[str, Step], Conformity] = {}
         """Of what is still to be reported."""
+        self._at_work: dict[str, Decimal] = {}
+        """What was told to be spent on the prompts that were begun and have not ended."""
+        self._ended_usd = Decimal(0)
+        """What was spent on those that have."""
+        self._total = len(keys)
         self._problem: Exception | None = None
         """The first thing that could not be reported."""
+
+    def forget_parent(self) -> None:
+        """Tag the run as one that has spent nothing yet, where it has the tag of the run that it retries."""
+        if _COST_TAG in self._context.run.tags:
+            self._tag_cost(Decimal(0))
 
     def begin(self, quote: Quote, studio: Studio) -> None:
         """Log what the run may cost, before anything is sent, and tag it with that.
@@ -82,7 +100,7 @@ class Report:
         """
         self._studio = studio
         self._context.log.info("at most %s USD will be spent: %s", quote.estimate_usd, quote)
-        own(self._context, studio.ledger.owner.id, **self._tags, quote_usd=str(quote.estimate_usd))
+        own(self._context, studio.ledger.owner.id, **self._tags, quote_usd=str(quote.estimate_usd), **{_COST_TAG: "0"})
 
     def on_event(self, event: Event) -> None:
         """Take note of an event, from whatever thread."""
@@ -98,6 +116,18 @@ class Report:
 
         What cannot be logged must not cancel work that may be paid for: it is raised when all is done.
         """
+        told_usd = self._told_usd
+        self._tell_all()
+        if self._told_usd != told_usd:
+            # Who is killed cannot say it any more.
+            self._todo.put(lambda: self._tag_cost(self._told_usd))
+            self._tell_all()
+
+    @property
+    def _told_usd(self) -> Decimal:
+        return sum(self._at_work.values(), self._ended_usd)
+
+    def _tell_all(self) -> None:
         while not self._todo.empty():
             tell = self._todo.get()
             try:
@@ -106,16 +136,21 @@ class Report:
                 _log.exception("something could not be reported to Dagster")
                 self._problem = self._problem or error
 
-    def _tag(self, tags: dict[str, str]) -> None:
-        self._context.instance.add_run_tags(self._context.run.run_id, tags)
+    def _tag_cost(self, cost_usd: Decimal) -> None:
+        self._context.instance.add_run_tags(self._context.run.run_id, {_COST_TAG: str(cost_usd)})
 
     def _tell_event(self, event: Event) -> None:
+        spent_usd = event.result.spent_usd if event.result is not None else Decimal(0)
+        self._at_work[event.key] = self._at_work.get(event.key, Decimal(0)) + spent_usd
         if event.result is None:
-            self._context.log.info("%s: %s %s %s", event.key, event.step, event.what, event.note)
+            told = f"{event.what}: {event.note}" if event.note else event.what
+            self._context.log.info("%s: %s %s", event.key, event.step, told)
         else:
             self._note(event.key, event.result)
 
     def _tell_film(self, film: Film) -> None:
+        self._at_work.pop(film.key, None)
+        self._ended_usd += film.spent_usd
         # Steps that were there already and not asked for: the timeline shows them.
         for step, result in film.steps.items():
             self._chains.setdefault(film.key, {}).setdefault(step, result)
@@ -149,12 +184,28 @@ class Report:
         for one in left:
             self._context.log.warning("%s: %s", one.prompt_key, one)
 
+    def stop(self, summary: Summary, spent: SpentSoFar, keys: Collection[str]) -> None:
+        """Log how far an interrupted run has come, and tag it with what it has spent.
+
+        Args:
+            summary: Of the prompts that have ended.
+            spent: What was spent on the others.
+            keys: Of all prompts that the run was to make.
+        """
+        ended = {*summary.done, *summary.cached, *summary.failed, *summary.deferred, *summary.superseded}
+        spent_usd = summary.spent_usd + spent.on([key for key in keys if key not in ended])
+        self._tag_cost(spent_usd)
+        stopped = len(self._at_work.keys() - ended)
+        left = {"stopped": stopped, "not reached": self._total - len(ended) - stopped}
+        told = _told({**summary.counts, **left}, spent_usd, summary.quote)
+        self._context.log.warning("the run was stopped before its end: %s", told)
+
     def crash(self, why: str) -> None:
         """Report that the run's process ends without its work having ended."""
         self._context.instance.report_run_failed(self._context.run, why)
 
     def end(self, summary: Summary) -> None:
-        """Log the rest, and tag the run with what it cost.
+        """Log the rest and, of a run that is not one prompt's own, a summary; tag the run with what it cost.
 
         Raises:
             Exception: What could not be reported before.
@@ -166,8 +217,10 @@ class Report:
                 "has bought nothing for it.",
                 key,
             )
-        self._todo.put(lambda: self._tag({"cost_usd": str(summary.spent_usd)}))
-        self.tick()
+        if not self._single:
+            self._context.log.info("%s", _told(summary.counts, summary.spent_usd, summary.quote))
+        self._todo.put(lambda: self._tag_cost(summary.spent_usd))
+        self._tell_all()
         if self._problem is not None:
             raise self._problem
 

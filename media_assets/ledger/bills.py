@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from media_assets.catalog import Recovery
 from media_assets.ledger.clock import as_written
 from media_assets.ledger.database import Database
-from media_assets.ledger.rows import WITH_OUTPUT, PurchaseRow, as_row
+from media_assets.ledger.rows import NOBODY, WITH_OUTPUT, PurchaseRow, PurchaseState, as_row
 from media_assets.ledger.schema import attempt, purchase
 
 _CHUNK = 500
@@ -67,6 +67,25 @@ class Bills:
                 for row in connection.execute(WITH_OUTPUT.where(purchase.c.request_key.in_(began))):
                     at = datetime.fromisoformat(began[row.request_key])
                     found[row.request_key] = Bought(row=as_row(row), first_intent_at=at)
+        return found
+
+    def costs(self, prompt_keys: Collection[str], *, owner: str) -> dict[str, tuple[str, int]]:
+        """Return the owner and the cost so far, in micro-USD, of purchases of some prompts, by request key.
+
+        Left out are those that have cost nothing, and those that another owner has brought to a good end.
+
+        Args:
+            prompt_keys: Those that asked first.
+            owner: A process, as the ledger names it.
+        """
+        has_cost = purchase.c.cost_micro_usd > 0
+        may_grow = sa.or_(purchase.c.owner.in_([owner, NOBODY]), purchase.c.state != PurchaseState.SUCCEEDED)
+        which = sa.select(purchase.c.request_key, purchase.c.owner, purchase.c.cost_micro_usd).where(has_cost, may_grow)
+        found: dict[str, tuple[str, int]] = {}
+        with self._database.read() as connection:
+            for some in _chunks(prompt_keys):
+                rows = connection.execute(which.where(purchase.c.prompt_key.in_(some)))
+                found |= {row.request_key: (row.owner, row.cost_micro_usd) for row in rows}
         return found
 
     def endpoints(self, provider: str) -> set[str]:

@@ -115,6 +115,12 @@ class Stage:
         """Return everything that a run has told."""
         return " ".join(str(event) for event in self._instance.all_logs(run))
 
+    def tags(self, run: str) -> dict[str, str]:
+        """Return the tags of a run as they are at its end."""
+        found = self._instance.get_run_by_id(run)
+        assert found is not None
+        return dict(found.tags)
+
     def failure(self, run: str) -> tuple[str, dict[str, Any]]:
         """Return what a run's failed step says to people, and its metadata."""
         (entry,) = self._instance.all_logs(run, of_type=dg.DagsterEventType.STEP_FAILURE)

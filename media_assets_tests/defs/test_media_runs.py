@@ -123,6 +123,18 @@ def test_bad_run_configuration_fails_before_anything_is_made(stage: Stage, confi
     assert stage.purchases("bad-config") == {}
 
 
+def test_a_retry_does_not_begin_with_what_its_parent_has_cost(stage: Stage) -> None:
+    """Dagster hands a run's tags on to its retry, which may end before it has anything to say of its own."""
+    stage.add("again")
+    inherited = {"cost_usd": "9", "quote_usd": "9"}
+
+    refused = stage.materialize(["image"], "again", succeeds=False, tags=inherited, unknown="guess")
+    made = stage.materialize(["image"], "again", tags=inherited)
+
+    assert stage.tags(refused)["cost_usd"] == "0"
+    assert (stage.tags(made)["cost_usd"], stage.tags(made)["quote_usd"]) == ("0", "0")
+
+
 def test_an_unknown_outcome_says_what_is_at_stake_and_a_run_may_decide(
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
