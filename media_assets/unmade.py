@@ -1,4 +1,4 @@
-"""The money of a prompt that was not made: what is paid and kept, what went to nothing, what a rerun would cost."""
+"""The money of a prompt that was not made: what is paid and kept, what went to nothing, what is missing."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -29,8 +29,8 @@ class Unmade:
     kept: tuple[Kept, ...]
     failed_usd: Decimal
     """What went to purchases that failed."""
-    rerun_usd: Decimal | None
-    """What a rerun buys at most, on top of what is open already; None: the prompt cannot be planned as it is."""
+    missing_usd: Decimal | None
+    """What is missing costs at most, on top of what is open already; None: the prompt cannot be planned as it is."""
 
     @property
     def paid_usd(self) -> Decimal:
@@ -48,16 +48,16 @@ async def look_at_unmade(
         prompt: As it is pinned.
         wanted: The steps that were asked for.
         failed_usd: What went to purchases that failed.
-        upgrade: Whether a rerun makes degraded steps again.
+        upgrade: Whether degraded steps are to be made again.
     """
     standings = await in_thread(Standings(studio.ledger, studio.store).of, prompt, upgrade=upgrade)
     try:
         plan = await studio.plan(prompt, upgrade=upgrade)
     except MediaAssetsError:
-        rerun_usd = None
+        missing_usd = None
     else:
-        rerun_usd = _needed_usd(plan, studio.missing(prompt, standings, wanted))
-    return Unmade(kept=_kept(standings), failed_usd=failed_usd, rerun_usd=rerun_usd)
+        missing_usd = _needed_usd(plan, studio.missing(prompt, standings, wanted))
+    return Unmade(kept=_kept(standings), failed_usd=failed_usd, missing_usd=missing_usd)
 
 
 def _needed_usd(plan: Plan, missing: frozenset[Step]) -> Decimal | None:

@@ -10,6 +10,7 @@ from typing import Any
 import dagster as dg
 
 from media_assets.batch import Summary
+from media_assets.defs.failures import setting_of
 from media_assets.errors import MediaAssetsError, MediaError
 from media_assets.film import StepResult
 from media_assets.media import preview
@@ -134,9 +135,10 @@ def shown(picture: bytes, mime: str) -> dg.MarkdownMetadataValue:
 
 
 def summary_metadata(summary: Summary) -> dict[str, dg.MetadataValue[Any]]:
-    """Return the metadata of a batch: flat numbers, and a table of what failed and of what waits for money."""
+    """Return the metadata of a batch: a table of it all, numbers that plot, and why prompts were not made."""
     counts = {f"{name}_count": dg.MetadataValue.int(count) for name, count in summary.counts.items()}
     told: dict[str, dg.MetadataValue[Any]] = {
+        "summary": _summary_table(summary),
         "prompts": dg.MetadataValue.int(summary.quote.prompts),
         **counts,
         "spent_usd": dg.MetadataValue.float(float(summary.spent_usd)),
@@ -148,9 +150,30 @@ def summary_metadata(summary: Summary) -> dict[str, dg.MetadataValue[Any]]:
     return told
 
 
+def _summary_table(summary: Summary) -> dg.TableMetadataValue:
+    quote = summary.quote
+    rows = [
+        ("quoted", quote.prompts, float(quote.estimate_usd)),
+        *((name, count, None) for name, count in summary.counts.items()),
+        ("spent", None, float(summary.spent_usd)),
+    ]
+    columns = [dg.TableColumn(name, kind) for name, kind in (("what", "string"), ("prompts", "int"), ("usd", "float"))]
+    names = [column.name for column in columns]
+    records = [dg.TableRecord(dict(zip(names, row, strict=True))) for row in rows]
+    return dg.MetadataValue.table(records, schema=dg.TableSchema(columns))
+
+
 def _errors_table(errors: Mapping[str, MediaAssetsError]) -> dg.TableMetadataValue:
     records = [
-        dg.TableRecord({"prompt": key, "error": type(error).__name__, "rerun": str(error.rerun), "why": error.message})
+        dg.TableRecord(
+            {
+                "prompt": key,
+                "error": type(error).__name__,
+                "rerun": str(error.rerun),
+                "setting": setting_of(error),
+                "why": error.message,
+            }
+        )
         for key, error in list(errors.items())[:_MOST_IN_A_TABLE]
     ]
     return dg.MetadataValue.table(records)

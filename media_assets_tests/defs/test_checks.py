@@ -101,6 +101,7 @@ def test_a_refused_file_tells_its_money_and_an_accepted_one_who_accepted_it(
         refused = stage.materialize(["audio"], "hushed", succeeds=False)
         told, numbers = stage.failure(refused)
         bought = stage.purchases("hushed")
+        told_in_log = stage.events(refused)
         with open_ledger(stage.home) as ledger:
             ledger.decisions.accept(bought["audio"], who="ada")
         accepted = _by_name(stage.checks(stage.materialize(["audio"], "hushed")))
@@ -109,10 +110,13 @@ def test_a_refused_file_tells_its_money_and_an_accepted_one_who_accepted_it(
     paid_usd, failed_usd = (Decimal(bought[step].cost_micro_usd or 0) / 10**6 for step in ("image", "audio"))
     assert stage.checks(refused) == []
     assert (numbers["paid_usd"], numbers["failed_usd"]) == (float(paid_usd), float(failed_usd))
-    assert numbers["rerun_usd"] == bought["audio"].estimate_micro_usd / 10**6 > 0
+    assert numbers["missing_usd"] == bought["audio"].estimate_micro_usd / 10**6 > 0
+    assert numbers["rerun_usd"] == 0, "a rerun alone does not buy again what has failed for good"
     assert f"Paid and kept: image by replicate:sdxl, {paid_usd:f} USD." in told
     assert f"What failed cost {failed_usd:f} USD." in told
-    assert f"What is missing costs at most {numbers['rerun_usd']:.4f} USD more." in told
+    again = "With `retry_failed` in the run's configuration, or a new take, what is missing costs at most"
+    assert f"{again} {numbers['missing_usd']:.4f} USD more." in told
+    assert "hushed: audio failed: JudgeError: " in told_in_log
     assert "media-assets ledger accept" in told
     assert paid_usd + failed_usd == bill_usd
     check = accepted["audio", "conforms"]
@@ -132,15 +136,19 @@ def test_what_a_cap_stops_says_what_a_rerun_costs_and_which_setting_decides(
         for key in ("one", "two"):
             stage.add(key, size_px=(1024, 576), routes={"image": ["replicate:sdxl"]})
         told, numbers = stage.failure(stage.materialize(["image"], "one", succeeds=False))
-        told_of_both, sums = stage.failure(stage.materialize_range(["image"], "one", "two", succeeds=False))
+        both = stage.materialize_range(["image"], "one", "two", succeeds=False)
+        told_of_both, sums = stage.failure(both)
         assert market.posts() == 0
 
     assert "MEDIA_ASSETS_MAX_COST_USD" in told
-    assert f"What is missing costs at most {numbers['rerun_usd']} USD more." in told
+    assert f"Once that is changed, what is missing costs at most {numbers['missing_usd']} USD more." in told
     assert (numbers["paid_usd"], numbers["failed_usd"]) == (0, 0)
     assert "2 of 2 prompts failed" in told_of_both
     assert "MEDIA_ASSETS_MAX_COST_USD" in told_of_both
-    assert sums["rerun_usd"] == pytest.approx(2 * numbers["rerun_usd"])
+    assert sums["missing_usd"] == pytest.approx(2 * numbers["missing_usd"])
+    assert numbers["rerun_usd"] == sums["rerun_usd"] == 0
+    assert "A rerun alone does not try 2 of them again" in told_of_both
+    assert "2 deferred; 0 USD spent of at most" in stage.events(both)
     assert sums["deferred_count"] == 2
 
 
