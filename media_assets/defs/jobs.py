@@ -5,7 +5,6 @@ from collections.abc import Iterator
 import dagster as dg
 from pydantic import Field
 
-from media_assets.batch import Summary
 from media_assets.defs.assets import SPECS
 from media_assets.defs.failures import as_failure
 from media_assets.defs.making import MakeConfig, Wanted, make, origin_of
@@ -13,7 +12,7 @@ from media_assets.defs.metadata import summary_metadata
 from media_assets.defs.partitions import add_partitions
 from media_assets.defs.reporting import Report
 from media_assets.defs.resources import StudioResource, opened_studio
-from media_assets.errors import MediaAssetsError
+from media_assets.errors import MediaAssetsError, PlanError, Problem
 from media_assets.ledger.pins import Arrival
 from media_assets.prompt import Step
 from media_assets.prompt_file import validate_prompt
@@ -30,7 +29,11 @@ class BatchConfig(MakeConfig):
 
     keys: list[str] = Field(default=[], description="Of the prompts; empty: every prompt that is still to be made")
     digests: dict[str, str] = Field(
-        default={}, description="Of the prompts as they were when the batch was asked for; a changed one is left out"
+        default={},
+        description=(
+            "Of the prompts in `keys`, as they were when the batch was asked for; a changed one is left out. Of others "
+            "they are refused"
+        ),
     )
 
 
@@ -44,24 +47,26 @@ def make_batch_op(
     origin = origin_of(context.run)
     try:
         with opened_studio(studio, max_run_usd=config.max_run_usd) as opened:
-            keys = config.keys or [one.prompt.key for one in opened.ledger.prompts.waiting()]
-            # A materialization of a key that is no partition would show nowhere.
-            add_partitions(context.instance, keys)
+            keys = [*dict.fromkeys(config.keys)] or [one.prompt.key for one in opened.ledger.prompts.waiting()]
+            _require_keys_of(config)
             report = Report(context, origin=origin, keys=keys, wanted=list(Step), yields=False)
             wanted = Wanted(opened, config, origin=origin)
             wanted.find(keys, config.digests)
+            # A materialization of a key that is no partition would show nowhere; a mistyped one must not become one.
+            add_partitions(context.instance, [key for key in keys if key not in wanted.failed])
             outcome = make(opened, wanted, config, report)
     except MediaAssetsError as error:
         raise as_failure(error) from error
-    _log_summary(context, outcome.summary)
     outcome.require_all(outcome.summary.failed, len(keys))
     yield dg.Output(None, metadata=summary_metadata(outcome.summary))
 
 
-def _log_summary(context: dg.OpExecutionContext, summary: Summary) -> None:
-    counts = ", ".join(f"{count} {name}" for name, count in summary.counts.items() if count)
-    spent, quoted = summary.spent_usd, summary.quote.estimate_usd
-    context.log.info("%s; %s USD spent of at most %s USD quoted", counts or "nothing to do", spent, quoted)
+def _require_keys_of(config: BatchConfig) -> None:
+    """Refuse digests of prompts that are not named: without keys the batch would make, and pay for, all that wait."""
+    if stray := sorted(config.digests.keys() - {*config.keys}):
+        fault = f"{', '.join(stray)}: not in `keys`; name the prompts there, and their digests here"
+        headline = "the run's configuration cannot be used:"
+        raise PlanError.of(headline, [Problem("", "digests", fault)])
 
 
 @dg.job(name="batch", description="Many prompts in one run: those that are named, or all that are still to be made.")
@@ -80,7 +85,7 @@ class SubmitConfig(dg.Config):
     voice: str = Field(default="", description="The speaker; empty: the model's own")
     size: str = Field(default="", description="WIDTHxHEIGHT in pixels; empty: 1024x576")
     max_cost_usd: str = Field(default="", description="Cap on what the film may cost, in USD; empty: the setting's")
-    priority: int = Field(default=0, description="The higher, the sooner in a batch")
+    priority: int = Field(default=0, description="The higher, the sooner in a batch; without `make` alone")
     make: bool = Field(default=True, description="Make the film now; if not, new_prompts or the next batch does")
 
 

@@ -1,7 +1,11 @@
 """The jobs that make films without the assets' step: batches, the form, and what a changed prompt means to them."""
 
 import json
+import signal
+import threading
+import time
 from collections.abc import Iterator
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +18,7 @@ from media_assets.ledger import open_ledger
 from media_assets.ledger.pins import Arrival
 from media_assets.prompt import Prompt
 from media_assets_tests.defs.materializing import FOUR, newest_checks, pin, purchases_of, quick
+from media_assets_tests.simulated import FAST, QUICK, open_market
 
 _TINY = {"routes": {"audio": ["local:silence"]}}
 
@@ -95,6 +100,18 @@ def test_a_batch_makes_what_is_still_to_be_made_and_says_what_came_of_it(jobs: J
     (failure,) = summary["failures"]
     assert failure.data["prompt"] == "bad"
     assert "no:such" in str(failure.data["why"])
+    assert failure.data["setting"] == ""
+    rows = [row.data for row in summary["summary"]]
+    assert [(row["what"], row["prompts"], row["usd"]) for row in rows] == [
+        ("quoted", 3, 0.0),
+        ("done", 2, None),
+        ("cached", 0, None),
+        ("degraded", 0, None),
+        ("failed", 1, None),
+        ("deferred", 0, None),
+        ("superseded", 0, None),
+        ("spent", None, 0.0),
+    ]
     assert set(jobs.instance.get_dynamic_partitions(PARTITIONS_NAME)) == {"a", "b", "bad"}
     tags = jobs.tags(run)
     assert (tags["prompts"], tags["quote_usd"], tags["cost_usd"]) == ("3", "0", "0")
@@ -102,6 +119,59 @@ def test_a_batch_makes_what_is_still_to_be_made_and_says_what_came_of_it(jobs: J
     again = jobs.run("batch", "make_batch")
     assert again.success
     assert jobs.summary(again)["prompts"] == 0, "what failed for good is not tried every night"
+
+
+def test_a_batch_makes_a_key_once_and_no_partition_of_a_key_that_nobody_knows(jobs: Jobs) -> None:
+    pin(jobs.home, quick("a", **_TINY))
+
+    run = jobs.run("batch", "make_batch", {"keys": ["a", "nope", "a", "../x", "nope"]})
+
+    summary = jobs.summary(run)
+    assert (summary["total_count"], summary["failed"], summary["done_count"]) == (3, ["nope", "../x"], 1)
+    assert jobs.instance.get_dynamic_partitions(PARTITIONS_NAME) == ["a"]
+
+
+@pytest.mark.parametrize("keys", [[], ["a"]])
+def test_digests_of_prompts_that_are_not_named_are_refused(jobs: Jobs, keys: list[str]) -> None:
+    """Without keys the batch makes all that wait: whoever named some of them by digest did not ask for that."""
+    pin(jobs.home, quick("a", **_TINY), quick("b", **_TINY))
+
+    run = jobs.run("batch", "make_batch", {"keys": keys, "digests": {"b": "of another form of it"}})
+
+    assert not run.success
+    assert "b: not in `keys`" in " ".join(str(event) for event in jobs.instance.all_logs(run.run_id))
+    assert purchases_of(jobs.home, "a") == purchases_of(jobs.home, "b") == {}
+
+
+def test_a_batch_that_is_stopped_says_how_far_it_came_and_what_it_has_cost(
+    jobs: Jobs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is paid for and finished in the grace after the signal is told by nobody but the ledger."""
+    bought = {"image": ["replicate:sdxl"]}
+    size_px, stuck = (1024, 576), {"script": "Look up.", "routes": {**bought, "audio": ["fal:kokoro"]}}
+    faults = [{"provider": "fal", "fault": "queue_stuck"}]
+    with open_market(jobs.home, faults=faults, latency_s={**QUICK, "replicate": (0.5, 0.5)}) as market:
+        for name, value in {**market.simulator.environment(), **FAST, "MEDIA_ASSETS_MAX_IN_FLIGHT": "1"}.items():
+            monkeypatch.setenv(name, value)
+        free_of_voice = [quick(key, routes=bought, size_px=size_px) for key in ("a", "c")]
+        pin(jobs.home, *free_of_voice, quick("b", size_px=size_px, **stuck))
+        main = threading.main_thread().ident or 0
+        tags: list[str] = []
+
+        def interrupt() -> None:
+            while len(market.accepted()) < 3 or not tags or tags[-1] == "0":
+                time.sleep(0.05)
+                tags.extend(run.tags.get("cost_usd", "0") for run in jobs.instance.get_runs(limit=1))
+            signal.pthread_kill(main, signal.SIGINT)
+
+        threading.Thread(target=interrupt, daemon=True).start()
+        run = jobs.run("batch", "make_batch", {"keys": ["a", "b", "c"]})
+        bill_usd = market.bill_usd()
+
+    cost_usd = Decimal(jobs.tags(run)["cost_usd"])
+    assert cost_usd == bill_usd > Decimal(tags[-1]) > 0
+    told = " ".join(str(event) for event in jobs.instance.all_logs(run.run_id))
+    assert f"stopped before its end: 1 done, 1 stopped, 1 not reached; {cost_usd} USD spent of at most" in told
 
 
 def test_a_prompt_that_was_changed_meanwhile_is_left_to_its_own_run(jobs: Jobs) -> None:
