@@ -10,6 +10,7 @@ import pytest
 from media_assets.batch import Summary, make_batch, quoted
 from media_assets.errors import ContentRejectedError
 from media_assets.film import Film
+from media_assets.ledger.pins import readable
 from media_assets.ledger.rows import PurchaseState
 from media_assets.prompt import Prompt, Step
 from media_assets.studio import MakeOptions, Studio
@@ -99,7 +100,7 @@ def test_every_prompt_has_a_film_a_reason_or_is_deferred(
 
     market.set_faults()
     with market.studio(max_in_flight=16) as studio:
-        waiting = [one.prompt for one in studio.ledger.prompts.waiting()]
+        waiting = [one.prompt for one in readable(studio.ledger.prompts.waiting())]
         assert set(first.deferred) <= {prompt.key for prompt in waiting} <= {*first.deferred, *first.failed}
         second, _ = _make(studio, waiting, pinned=True)
         assert second.failed == second.deferred == {}

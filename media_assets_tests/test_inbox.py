@@ -10,7 +10,7 @@ import pytest
 
 from media_assets.inbox import Inbox, InboxOptions, Look, Seen
 from media_assets.ledger import Ledger, open_ledger
-from media_assets.ledger.pins import PinnedPrompt
+from media_assets.ledger.pins import PinnedPrompt, readable
 
 _PATIENT = InboxOptions(patience_s=3600.0)
 
@@ -50,7 +50,7 @@ def watch(folder: Path, ledger: Ledger) -> Watch:
 
 
 def _arrived(ledger: Ledger) -> list[str]:
-    return [one.prompt.key for one in ledger.prompts.arrived_after(0, most=1000)]
+    return [one.key for one in ledger.prompts.arrived_after(0, most=1000)]
 
 
 def _pinned(ledger: Ledger, key: str) -> PinnedPrompt:
@@ -255,7 +255,9 @@ def test_what_other_programs_hand_in_is_read_in_order(folder: Path, ledger: Ledg
     look = Inbox(folder, ledger).look(Seen())
 
     assert (look.pinned, len(look.refused)) == (3, 2)
-    assert [(one.prompt.key, one.prompt.prompt, one.priority) for one in ledger.prompts.arrived_after(0, most=9)] == [
+    assert [
+        (one.key, one.prompt.prompt, one.priority) for one in readable(ledger.prompts.arrived_after(0, most=9))
+    ] == [
         ("two", "x", 7),
         ("one", "B", 0),
     ]

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 
 from media_assets.inbox import Inbox, InboxOptions, Look, Seen
 from media_assets.ledger import Ledger, open_ledger
-from media_assets.ledger.pins import Arrival
+from media_assets.ledger.pins import Arrival, readable
 from media_assets.prompt import Prompt
 
 _MOST = 10
@@ -47,7 +47,7 @@ class Reader:
 
     def arrived(self) -> list[str]:
         """Return the keys, in the order in which their last form came."""
-        return [one.prompt.key for one in self.ledger.prompts.arrived_after(0, most=1000)]
+        return [one.key for one in self.ledger.prompts.arrived_after(0, most=1000)]
 
     def words(self, key: str) -> tuple[str, int]:
         """Return what a prompt says and how often it was pinned."""
@@ -173,7 +173,7 @@ def test_keys_that_are_made_from_their_rows_are_compared_as_well(reader: Reader)
 
     reader.settle()
 
-    prompts = [one.prompt.prompt for one in reader.ledger.prompts.arrived_after(0, most=1000)]
+    prompts = [one.prompt.prompt for one in readable(reader.ledger.prompts.arrived_after(0, most=1000))]
     assert prompts == [f"barn {number % 40}" for number in range(20, 60)]
 
     made = Prompt.model_validate({"prompt": "a mill"}).key
@@ -186,7 +186,7 @@ def test_a_cursor_that_is_lost_costs_a_look_and_no_prompt(reader: Reader) -> Non
     """Nor a query for each row."""
     (reader.folder / "a.jsonl").write_text(_as_jsonl(_keys()))
     reader.settle()
-    arrived = [(one.prompt.key, one.arrived) for one in reader.ledger.prompts.arrived_after(0, most=1000)]
+    arrived = [(one.key, one.arrived) for one in reader.ledger.prompts.arrived_after(0, most=1000)]
     reader.cursor = "{}"
     statements = []
 
@@ -198,7 +198,7 @@ def test_a_cursor_that_is_lost_costs_a_look_and_no_prompt(reader: Reader) -> Non
     sa.event.remove(reader.ledger.database.engine, "before_cursor_execute", note)
 
     assert (look.pinned, look.checked) == (0, _ROWS)
-    assert [(one.prompt.key, one.arrived) for one in reader.ledger.prompts.arrived_after(0, most=1000)] == arrived
+    assert [(one.key, one.arrived) for one in reader.ledger.prompts.arrived_after(0, most=1000)] == arrived
     assert len([one for one in statements if one.startswith("SELECT")]) < _ROWS / 2
 
 

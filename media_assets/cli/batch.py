@@ -16,6 +16,7 @@ from media_assets.cli.opening_studio import studio_of
 from media_assets.cli.output import complain, messages, print_json, print_text, say, table, with_failure_object
 from media_assets.errors import PromptFileError
 from media_assets.film import Film
+from media_assets.ledger.pins import readable, unreadable
 from media_assets.left_open import left_open
 from media_assets.prompt import Prompt
 from media_assets.prompt_file import Row, read_rows
@@ -67,8 +68,7 @@ class _Batch:
         self._progress: BatchLines | BatchTable = BatchLines(lambda: None)
 
     def run(self, rows: list[Row] | None) -> int:
-        prompts = self._prompts(rows)
-        bad = [row for row in rows or () if row.prompt is None]
+        prompts, bad = self._prompts(rows)
         with batch_progress(lambda: self._summary, messages(), json=self._json) as self._progress:
             try:
                 INTERRUPTS.run(self._make(prompts, bad), on_stop=tell_stopping)
@@ -81,17 +81,23 @@ class _Batch:
         self._print(summary)
         return exit_code_of([*summary.failed.values(), *summary.deferred.values()])
 
-    def _prompts(self, rows: list[Row] | None) -> list[Prompt]:
+    def _prompts(self, rows: list[Row] | None) -> tuple[list[Prompt], list[Film]]:
+        """Return what can be made, and as failed films what cannot."""
         if rows is None:
-            return [one.prompt for one in self._studio.ledger.prompts.waiting()]
-        return [row.prompt for row in rows if row.prompt is not None]
+            waiting = self._studio.ledger.prompts.waiting()
+            bad = [Film(key=one.key, error=one.error) for one in unreadable(waiting)]
+            return [one.prompt for one in readable(waiting)], bad
+        bad = [
+            Film(key=row.where, error=PromptFileError.of(_HEADLINE, row.problems)) for row in rows if row.prompt is None
+        ]
+        return [row.prompt for row in rows if row.prompt is not None], bad
 
-    async def _make(self, prompts: list[Prompt], bad: list[Row]) -> None:
+    async def _make(self, prompts: list[Prompt], bad: list[Film]) -> None:
         quote = await quoted(self._studio, prompts, upgrade=self._options.upgrade)
         say_quote(quote)
         self._summary = Summary(quote=replace(quote, prompts=quote.prompts + len(bad)))
-        for row in bad:
-            self._add(Film(key=row.where, error=PromptFileError.of(_HEADLINE, row.problems)))
+        for film in bad:
+            self._add(film)
         await make_batch(
             self._studio,
             prompts,

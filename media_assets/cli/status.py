@@ -3,6 +3,7 @@
 import difflib
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from typing import Any
 
 from rich.table import Table
 from rich.text import Text
@@ -11,14 +12,16 @@ from media_assets.catalog import load_catalog
 from media_assets.cli.exit_codes import BAD_INPUT, DONE
 from media_assets.cli.film_report import usd
 from media_assets.cli.opening import Place, find_place, ledger_of
-from media_assets.cli.output import clean, print_json, print_text, say, shorten, table, with_failure_object
+from media_assets.cli.output import clean, complain, print_json, print_text, say, shorten, table, with_failure_object
 from media_assets.ledger import Ledger
+from media_assets.ledger.pins import PinnedPrompt, Unreadable
 from media_assets.plan import Planner
 from media_assets.prompt import Step
 from media_assets.status import PromptStatus, Statuses, StepStatus
 
 _STEP_COLUMNS = ("step", "state", "model", "cost (USD)", "degraded", "error")
 _PROMPT_COLUMNS = ("key", "state", *map(str, Step), "prompt")
+_UNREADABLE = "unreadable"
 
 
 @with_failure_object
@@ -41,17 +44,30 @@ def run_status(key: str | None, *, json: bool) -> int:
                 return BAD_INPUT
             found = [one]
         statuses = Statuses(ledger, place.store, _planner(place, ledger))
-        told = (statuses.of(pinned, today=datetime.now(UTC).date()) for pinned in found)
+        told = (_status(statuses, pinned) for pinned in found)
         if json:
             for status in told:
-                print_json({"home": str(place.home)} | status.as_dict())
+                print_json({"home": str(place.home)} | _as_dict(status))
         elif key is not None:
-            print_text(*_one(next(told)))
+            print_text(*(line for status in told if isinstance(status, PromptStatus) for line in _one(status)))
         elif found:
             print_text(table(_PROMPT_COLUMNS, map(_line, told)))
         else:
             say(f"nothing made yet in {place.home}.")
     return DONE
+
+
+def _status(statuses: Statuses, pinned: PinnedPrompt | Unreadable) -> PromptStatus | Unreadable:
+    """Return how a prompt stands; of one that cannot be read, which hides no other, that it is so."""
+    if isinstance(pinned, Unreadable):
+        return pinned
+    return statuses.of(pinned, today=datetime.now(UTC).date())
+
+
+def _as_dict(status: PromptStatus | Unreadable) -> dict[str, Any]:
+    if isinstance(status, Unreadable):
+        return {"key": status.key, "state": _UNREADABLE, "error": status.error.as_dict()}
+    return status.as_dict()
 
 
 def _near(key: str, known: list[str]) -> str:
@@ -100,5 +116,8 @@ def _prompt_state(status: PromptStatus) -> str:
     return f"{status.state} (deferred)" if status.deferred else status.state
 
 
-def _line(status: PromptStatus) -> tuple[str, ...]:
+def _line(status: PromptStatus | Unreadable) -> tuple[str, ...]:
+    if isinstance(status, Unreadable):
+        complain(status.error)
+        return (status.key, _UNREADABLE, *("" for _ in Step), "")
     return (status.key, _prompt_state(status), *map(_state, status.steps), shorten(status.prompt, 40))

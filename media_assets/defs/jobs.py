@@ -47,7 +47,7 @@ def make_batch_op(
     origin = origin_of(context.run)
     try:
         with opened_studio(studio, max_run_usd=config.max_run_usd) as opened:
-            keys = [*dict.fromkeys(config.keys)] or [one.prompt.key for one in opened.ledger.prompts.waiting()]
+            keys = [*dict.fromkeys(config.keys)] or [one.key for one in opened.ledger.prompts.waiting()]
             _require_keys_of(config)
             report = Report(context, origin=origin, keys=keys, wanted=list(Step), yields=False)
             wanted = Wanted(opened, config, origin=origin)

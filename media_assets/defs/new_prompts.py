@@ -13,7 +13,7 @@ from media_assets.defs.jobs import batch, films, make_batch_op
 from media_assets.defs.partitions import prompts_partitions, without_partition
 from media_assets.defs.resources import LedgerResource, StoreResource, opened_inbox
 from media_assets.inbox import Inbox, Look, Refused, Seen
-from media_assets.ledger.pins import PinnedPrompt
+from media_assets.ledger.pins import PinnedPrompt, readable, unreadable
 
 _MOST_PARTITIONS = 200
 """New ones in a tick: each costs Dagster a query, and the tick has to end."""
@@ -43,9 +43,11 @@ def take_in(context: dg.SensorEvaluationContext, store: StoreResource, ledger: L
     cursor = json.loads(context.cursor) if context.cursor else {}
     with opened_inbox(store, ledger) as (inbox, prompts):
         look = inbox.look(Seen.of_dict(cursor))
-        arrived = prompts.arrived_after(cursor.get("arrived", 0), most=_MOST_PARTITIONS)
-    newest = max((one.arrived or 0 for one in arrived), default=cursor.get("arrived", 0))
-    missing = without_partition(context.instance, [one.prompt.key for one in arrived]) if arrived else []
+        found = prompts.arrived_after(cursor.get("arrived", 0), most=_MOST_PARTITIONS)
+    newest = max((one.arrived or 0 for one in found), default=cursor.get("arrived", 0))
+    arrived = readable(found)
+    look.refused += [Refused(where=one.key, error=one.error.message, aside="") for one in unreadable(found)]
+    missing = without_partition(context.instance, [one.key for one in arrived]) if arrived else []
     told = _told(look, len(arrived))
     return dg.SensorResult(
         run_requests=_requests(arrived),

@@ -6,7 +6,7 @@ Usage: ``python -m media_assets.defs.sync [--json]``, which ``media-assets dagst
 import json
 import sys
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import dagster as dg
@@ -14,6 +14,7 @@ import dagster as dg
 from media_assets.defs.metadata import as_materialization, step_metadata
 from media_assets.defs.partitions import add_partitions
 from media_assets.defs.reporting import CODE_VERSION
+from media_assets.errors import LedgerError
 from media_assets.film import StepResult
 from media_assets.found import found_result
 from media_assets.prompt import Step
@@ -37,6 +38,8 @@ class Synced:
     """Steps of which Dagster had the newest file."""
     reported: int = 0
     """Steps that were reported now."""
+    unreadable: dict[str, str] = field(default_factory=dict)
+    """Prompts of which nothing could be reported, each with why."""
 
 
 def sync(studio: Studio, instance: dg.DagsterInstance, *, with_pictures: bool = True) -> Synced:
@@ -45,7 +48,11 @@ def sync(studio: Studio, instance: dg.DagsterInstance, *, with_pictures: bool = 
     done = Synced(prompts=len(keys), partitions=add_partitions(instance, keys))
     versions = {step: _versions(instance, step) for step in Step}
     for number, key in enumerate(keys, start=1):
-        chain = dict(_found(studio, key))
+        try:
+            chain = dict(_found(studio, key))
+        except LedgerError as error:  # pinned by another version: one bad row holds up no other prompt
+            done.unreadable[key] = error.message
+            continue
         for step, result in chain.items():
             digest = result.artifact.sha256 if result.artifact is not None else ""
             if versions[step].get(key) == digest:
@@ -93,13 +100,17 @@ def main(arguments: list[str]) -> None:
     home = find_home(settings, Path.cwd())
     with open_studio(home, settings.studio_options()) as studio, dg.DagsterInstance.get() as instance:
         done = sync(studio, instance)
+    for message in done.unreadable.values():
+        sys.stderr.write(f"error: {message}\n")
     if "--json" in arguments:
         sys.stdout.write(json.dumps({"home": str(home), **asdict(done)}) + "\n")
-        return
-    sys.stdout.write(
-        f"{done.prompts} prompts, {done.partitions} of them new partitions; {done.reported} steps reported, "
-        f"{done.known} known to Dagster\n"
-    )
+    else:
+        sys.stdout.write(
+            f"{done.prompts} prompts, {done.partitions} of them new partitions; {done.reported} steps reported, "
+            f"{done.known} known to Dagster\n"
+        )
+    if done.unreadable:
+        sys.exit(1)
 
 
 if __name__ == "__main__":

@@ -1,13 +1,14 @@
 """What the prompt table holds of a key: how it is read, and compared with a prompt as it is given."""
 
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
 import sqlalchemy as sa
 from pydantic import ValidationError
 
-from media_assets.errors import LedgerError
+from media_assets.errors import LedgerError, Rerun
 from media_assets.ledger.clock import utc_now
 from media_assets.ledger.schema import prompt
 from media_assets.prompt import Prompt
@@ -28,6 +29,22 @@ class PinnedPrompt:
     """The higher, the sooner in a batch."""
     arrived: int | None = None
     """Its place among what came through the inbox; None: it was pinned otherwise."""
+
+    @property
+    def key(self) -> str:
+        """The prompt's."""
+        return self.prompt.key
+
+
+@dataclass(frozen=True, kw_only=True)
+class Unreadable:
+    """A prompt whose row this version cannot read: told where it stands, it hides no other."""
+
+    key: str
+    error: LedgerError
+    """Why, and what to do."""
+    arrived: int | None
+    """As a :class:`PinnedPrompt` has it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,10 +74,16 @@ def newest_arrival(connection: sa.Connection) -> int:
 
 
 def effective(known: sa.Row[Any] | None, as_given: Prompt) -> Prompt:
-    """Return what is to be pinned: as given, but with the new takes of a prompt whose source has not changed."""
+    """Return what is to be pinned: as given, but with the new takes of a prompt whose source has not changed.
+
+    What cannot be read gives way to what is given: to pin its file again is what its error asks for.
+    """
     if known is None or known.source_digest != as_given.digest or known.digest == known.source_digest:
         return as_given
-    pinned = read_body(known)
+    try:
+        pinned = read_body(known)
+    except LedgerError:
+        return as_given
     return pinned.model_copy(update={"max_cost_usd": as_given.max_cost_usd})
 
 
@@ -68,13 +91,17 @@ def read_body(row: sa.Row[Any]) -> Prompt:
     """Return the prompt of a row.
 
     Raises:
-        LedgerError: Another version wrote it.
+        LedgerError: Another version wrote it, or it is damaged.
     """
     try:
         return Prompt.model_validate_json(row.body)
     except ValidationError as error:
-        message = f"the prompt {row.key} was pinned by another version and cannot be read; pin its file again."
-        raise LedgerError(message) from error
+        raise _cannot_be_read(row.key) from error
+
+
+def _cannot_be_read(key: str) -> LedgerError:
+    message = f"the prompt {key} was pinned by another version, or is damaged, and cannot be read; pin its file again."
+    return LedgerError(message, rerun=Rerun.NEVER)
 
 
 def is_pinned(known: sa.Row[Any] | None, as_given: Prompt, arrival: Arrival | None = None) -> bool:
@@ -101,15 +128,38 @@ def pinned(row: sa.Row[Any]) -> PinnedPrompt:
     """Return a row as runs find it.
 
     Raises:
-        LedgerError: Another version wrote it.
+        LedgerError: Another version wrote it, or it is damaged.
     """
+    prompt = read_body(row)
+    try:
+        error = json.loads(row.error) if row.error else None
+    except ValueError as fault:
+        raise _cannot_be_read(row.key) from fault
     return PinnedPrompt(
-        prompt=read_body(row),
+        prompt=prompt,
         pin_seq=row.pin_seq,
         source=row.source,
         status=row.status,
-        error=json.loads(row.error) if row.error else None,
+        error=error,
         updated_at=row.updated_at,
         priority=row.priority,
         arrived=row.arrived,
     )
+
+
+def pinned_or_not(row: sa.Row[Any]) -> PinnedPrompt | Unreadable:
+    """Return a row as runs find it, or why it cannot be read."""
+    try:
+        return pinned(row)
+    except LedgerError as error:
+        return Unreadable(key=row.key, error=error, arrived=row.arrived)
+
+
+def readable(found: Iterable[PinnedPrompt | Unreadable]) -> list[PinnedPrompt]:
+    """Return those that can be read; the others have to be told."""
+    return [one for one in found if isinstance(one, PinnedPrompt)]
+
+
+def unreadable(found: Iterable[PinnedPrompt | Unreadable]) -> list[Unreadable]:
+    """Return those that cannot be read."""
+    return [one for one in found if isinstance(one, Unreadable)]

@@ -13,7 +13,7 @@ from media_assets.ledger import budgets, pins
 from media_assets.ledger.clock import utc_now
 from media_assets.ledger.database import Database, Proof
 from media_assets.ledger.ownership import Owner
-from media_assets.ledger.pins import Arrival, Known, PinnedPrompt
+from media_assets.ledger.pins import Arrival, Known, PinnedPrompt, Unreadable
 from media_assets.ledger.schema import new_take, plan, prompt, step
 from media_assets.prompt import Prompt, Step
 
@@ -41,6 +41,14 @@ _GO_ON = frozenset({str(Rerun.RESUBMIT), str(Rerun.RESUME)})
 _OPEN_PLAN = sa.insert(plan)
 _CLOSE_PLAN = sa.delete(plan).where(plan.c.id == sa.bindparam("plan"))
 _MARK = sa.update(prompt).where(prompt.c.key == sa.bindparam("its_key"), prompt.c.digest == sa.bindparam("its_digest"))
+
+
+def _goes_on(row: sa.Row[Any]) -> bool:
+    """Whether a rerun may go on with a prompt that is not done; nobody knows of one whose failure cannot be read."""
+    try:
+        return row.status != "failed" or json.loads(row.error or "{}").get("rerun") in _GO_ON
+    except ValueError:
+        return True
 
 
 class Prompts:
@@ -154,23 +162,23 @@ class Prompts:
             rows = connection.execute(sa.select(prompt).where(prompt.c.key.in_(given))).all()
         return {row.key: Known(source=row.source, is_same=pins.is_pinned(row, given[row.key], arrival)) for row in rows}
 
-    def every(self) -> list[PinnedPrompt]:
+    def every(self) -> list[PinnedPrompt | Unreadable]:
         """Return every pinned prompt, by key."""
         with self._database.read() as connection:
-            return [pins.pinned(row) for row in connection.execute(sa.select(prompt).order_by(prompt.c.key))]
+            return [pins.pinned_or_not(row) for row in connection.execute(sa.select(prompt).order_by(prompt.c.key))]
 
     def newest_arrival(self) -> int:
         """Return the newest place in the order of what came through the inbox; 0: nothing did."""
         with self._database.read() as connection:
             return pins.newest_arrival(connection)
 
-    def arrived_after(self, arrived: int, *, most: int) -> list[PinnedPrompt]:
+    def arrived_after(self, arrived: int, *, most: int) -> list[PinnedPrompt | Unreadable]:
         """Return what came through the inbox after a place in its order, in that order."""
         later = sa.select(prompt).where(prompt.c.arrived > arrived).order_by(prompt.c.arrived).limit(most)
         with self._database.read() as connection:
-            return [pins.pinned(row) for row in connection.execute(later)]
+            return [pins.pinned_or_not(row) for row in connection.execute(later)]
 
-    def waiting(self) -> list[PinnedPrompt]:
+    def waiting(self) -> list[PinnedPrompt | Unreadable]:
         """Return the prompts that a batch is to make: by priority, and then in the order in which they came.
 
         That is what is pending, what was interrupted, and what failed for now: a rerun may go on with it.
@@ -182,8 +190,7 @@ class Prompts:
             .order_by(prompt.c.priority.desc(), prompt.c.arrived.is_(None), prompt.c.arrived, prompt.c.key)
         )
         with self._database.read() as connection:
-            found = [pins.pinned(row) for row in connection.execute(rows)]
-        return [one for one in found if one.status != "failed" or (one.error or {}).get("rerun") in _GO_ON]
+            return [pins.pinned_or_not(row) for row in connection.execute(rows) if _goes_on(row)]
 
     def keys(self) -> list[str]:
         """Return the keys of every pinned prompt, sorted."""

@@ -12,6 +12,7 @@ import pytest
 import yaml
 
 from media_assets.ledger import open_ledger
+from media_assets.ledger.pins import readable
 from media_assets_tests.conftest import LONG, SAMPLE
 from media_assets_tests.defs.dagster_processes import Processes, dagster_processes
 from media_assets_tests.defs.deployment import Deployment
@@ -95,7 +96,7 @@ def _assert_once(market: Market, deployment: Deployment | None) -> None:
         rows = ledger.purchases.search()
         assert sum(row.cost_micro_usd or 0 for row in rows) == market.bill_usd() * 1_000_000
         assert {row.state.name for row in rows} == {"SUCCEEDED"}
-        assert {one.status for one in ledger.prompts.every()} == {"done"}
+        assert {one.status for one in readable(ledger.prompts.every())} == {"done"}
     aside = sorted(path.name for path in (market.home / "inbox" / "bad").glob("*.json"))
     assert aside == sorted(f"p{number}.json" for number in range(_GOOD, _FILES))
     assert all((market.home / "inbox" / "bad" / f"{name}.error.txt").is_file() for name in aside)

@@ -15,7 +15,7 @@ import pytest
 from media_assets.definitions import build_defs
 from media_assets.defs.partitions import PARTITIONS_NAME
 from media_assets.ledger import open_ledger
-from media_assets.ledger.pins import Arrival
+from media_assets.ledger.pins import Arrival, readable
 from media_assets.prompt import Prompt
 from media_assets_tests.defs.materializing import FOUR, newest_checks, pin, purchases_of, quick
 from media_assets_tests.simulated import FAST, QUICK, open_market
@@ -191,7 +191,7 @@ def test_a_batch_is_made_in_the_order_of_priority(jobs: Jobs) -> None:
         for key, priority in (("low", 0), ("high", 9), ("middle", 5)):
             prompt = Prompt.model_validate(quick(key, **_TINY))
             ledger.prompts.pin([prompt], source="test", arrival=Arrival(priority=priority))
-        assert [one.prompt.key for one in ledger.prompts.waiting()] == ["high", "middle", "low"]
+        assert [one.key for one in ledger.prompts.waiting()] == ["high", "middle", "low"]
 
 
 def test_the_form_takes_a_prompt_and_makes_its_film(jobs: Jobs) -> None:
@@ -232,6 +232,6 @@ def test_a_form_may_leave_the_film_to_others(jobs: Jobs) -> None:
     assert run.success
     assert jobs.materialized(run) == {}
     with open_ledger(jobs.home) as ledger:
-        (waiting,) = ledger.prompts.waiting()
+        (waiting,) = readable(ledger.prompts.waiting())
     assert (waiting.prompt.key, waiting.priority, waiting.arrived) == ("later", 3, 1)
     assert json.loads(json.dumps(jobs.summary(run)["key"])) == "later"

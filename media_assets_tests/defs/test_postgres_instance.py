@@ -190,7 +190,7 @@ def test_sensors_and_schedules_start_runs_and_are_remembered(
     assert isinstance(remembered, SensorInstigatorData)
     assert remembered.cursor
     with open_ledger(tmp_path / "home", on_postgres.ledger_url) as ledger:
-        assert [pinned.prompt.key for pinned in ledger.prompts.every()] == ["barn"]
+        assert [pinned.key for pinned in ledger.prompts.every()] == ["barn"]
 
 
 def test_dagster_and_the_ledger_leave_each_other_alone(opened: Opener, on_postgres: Deployment, tmp_path: Path) -> None:

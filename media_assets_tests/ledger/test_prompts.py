@@ -9,7 +9,7 @@ from media_assets.errors import BudgetExceededError, LedgerError
 from media_assets.ledger import Ledger, open_ledger
 from media_assets.ledger.budgets import Cap
 from media_assets.ledger.clock import utc_now
-from media_assets.ledger.pins import Arrival, PinnedPrompt
+from media_assets.ledger.pins import Arrival, PinnedPrompt, readable
 from media_assets.ledger.prompts import FinishedStep
 from media_assets.ledger.schema import plan, prompt, step
 from media_assets.prompt import Prompt, Step
@@ -76,7 +76,7 @@ def test_pinning_many_answers_in_their_order(ledger: Ledger) -> None:
     _pin(ledger, first, third)
 
     assert [one.key for one in _pin(ledger, first, second, third)] == ["c", "a", "b"]
-    assert ledger.prompts.keys() == [one.prompt.key for one in ledger.prompts.every()] == ["a", "b", "c"]
+    assert ledger.prompts.keys() == [one.key for one in ledger.prompts.every()] == ["a", "b", "c"]
 
 
 def test_nothing_is_pinned_under_an_unknown_key(ledger: Ledger) -> None:
@@ -220,14 +220,14 @@ def test_what_comes_through_the_inbox_has_a_place_in_one_order(ledger: Ledger) -
     _pin(ledger, first)
     ledger.prompts.pin([second, first], source="inbox", arrival=Arrival())
     ledger.prompts.pin([first], source="inbox", arrival=Arrival())
-    seen = [(one.prompt.key, one.arrived, one.pin_seq) for one in ledger.prompts.arrived_after(0, most=9)]
+    seen = [(one.key, one.arrived, one.pin_seq) for one in readable(ledger.prompts.arrived_after(0, most=9))]
     ledger.prompts.pin([second], source="inbox", arrival=Arrival(priority=3))
 
     assert seen == [("second", 1, 1), ("first", 2, 1)]
-    (again,) = ledger.prompts.arrived_after(2, most=9)
+    (again,) = readable(ledger.prompts.arrived_after(2, most=9))
     assert (again.prompt.key, again.arrived, again.pin_seq, again.priority) == ("second", 3, 1, 3)
     assert _pin(ledger, first) == [first], "and whoever pins it otherwise changes nothing"
-    assert [one.prompt.key for one in ledger.prompts.waiting()] == ["second", "first"]
+    assert [one.key for one in ledger.prompts.waiting()] == ["second", "first"]
 
 
 def test_a_finished_step_is_written_down_whole(ledger: Ledger) -> None:

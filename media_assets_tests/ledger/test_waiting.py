@@ -8,7 +8,7 @@ from media_assets_tests.making import cheap_prompt
 
 
 def _waiting(ledger: Ledger) -> list[str]:
-    return [one.prompt.key for one in ledger.prompts.waiting()]
+    return [one.key for one in ledger.prompts.waiting()]
 
 
 @pytest.mark.parametrize(
