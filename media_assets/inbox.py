@@ -276,7 +276,7 @@ class Inbox:
             self._write_error(target, error)
             path.rename(target)
         except OSError as fault:
-            look.waiting[path.name] = f"it cannot be used, nor be set aside ({fault.strerror}): {error}"
+            look.refused.append(_left_there(path.name, error, fault))
             return
         look.refused.append(Refused(where=path.name, error=error, aside=f"{BAD}/{target.name}"))
 
@@ -295,7 +295,7 @@ class Inbox:
             self._write_error(target, error)
             target.write_text(content, encoding="utf-8", errors="backslashreplace")
         except OSError as fault:
-            look.waiting[path.name] = f"{row.where} cannot be used, nor be set aside ({fault.strerror}): {error}"
+            look.refused.append(_left_there(row.where, error, fault))
             return False
         look.refused.append(Refused(where=row.where, error=error, aside=f"{BAD}/{target.name}"))
         return True
@@ -312,6 +312,12 @@ class Inbox:
     def _write_error(self, target: Path, error: str) -> None:
         told = f"{error}\nCorrect it and put it back into {self._folder}.\n"
         target.with_name(f"{target.name}.error.txt").write_text(told, encoding="utf-8", errors="backslashreplace")
+
+
+def _left_there(where: str, error: str, fault: OSError) -> Refused:
+    """Return what is told of something that cannot be set aside: once, for it counts as read until it is changed."""
+    told = f"{error}\nNor can it be set aside in {BAD}/ ({fault.strerror or fault}): it stays where it is, unread."
+    return Refused(where=where, error=told, aside="")
 
 
 def _fingerprint(told: str) -> str:

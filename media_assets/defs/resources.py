@@ -9,7 +9,7 @@ from typing import Any
 import dagster as dg
 from pydantic import Field, SecretStr
 
-from media_assets.errors import PlanError, Problem
+from media_assets.errors import PlanError, Problem, StorageError
 from media_assets.inbox import INBOX, Inbox, InboxOptions
 from media_assets.ledger import Ledger, open_ledger
 from media_assets.ledger.prompts import Prompts
@@ -144,11 +144,22 @@ def opened_ledger(store: StoreResource, ledger: LedgerResource) -> Iterator[Open
 
 @contextlib.contextmanager
 def opened_inbox(store: StoreResource, ledger: LedgerResource) -> Iterator[tuple[Inbox, Prompts]]:
-    """Open the inbox that the settings name, and the ledger's prompts."""
+    """Open the inbox that the settings name, and the ledger's prompts.
+
+    Raises:
+        MediaAssetsError: The ledger, the inbox or a setting cannot be used.
+    """
     with opened_ledger(store, ledger) as opened:
         options = InboxOptions(patience_s=opened.settings.inbox_patience_s)
         folder = opened.settings.inbox or opened.home / INBOX
-        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            message = (
+                f"the inbox {folder} cannot be made: {error.strerror or error}. Set MEDIA_ASSETS_INBOX to a folder "
+                "that you may write to, or take away what is in its place."
+            )
+            raise StorageError(message) from error
         yield Inbox(folder, opened.ledger, options), opened.ledger.prompts
 
 

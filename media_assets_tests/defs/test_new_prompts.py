@@ -12,6 +12,7 @@ from media_assets.definitions import build_defs
 from media_assets.defs.new_prompts import new_prompts
 from media_assets.defs.partitions import PARTITIONS_NAME
 from media_assets.defs.resources import LedgerResource, StoreResource
+from media_assets.errors import StorageError
 from media_assets.ledger import open_ledger
 from media_assets.prompt import Prompt
 from media_assets_tests.defs.materializing import quick
@@ -152,6 +153,39 @@ def test_what_cannot_be_used_shows_up_and_holds_up_nobody(daemon: Daemon) -> Non
     assert record.data["is now"] == "bad/bad.json"
     assert "size_px" in str(record.data["why"])
     assert (daemon.inbox / "bad" / "bad.json.error.txt").is_file()
+
+
+def test_what_cannot_be_set_aside_is_observed_once(daemon: Daemon) -> None:
+    """It counts as read, so that nobody is told of it every ten seconds; but they are told."""
+    daemon.put("bad", size_px="huge")
+    (daemon.inbox / "bad").write_text("in the way")
+    (daemon.inbox / "some.jsonl").write_text(json.dumps(quick("good")) + "\nnonsense\n")
+
+    result = daemon.settle()
+
+    assert [one.partition_key for one in result.run_requests or []] == ["good"]
+    (observation,) = result.asset_events
+    assert observation.metadata["refused"].value == 2
+    table = observation.metadata["cannot_be_used"]
+    assert isinstance(table, dg.TableMetadataValue)
+    told = {str(record.data["what"]): record.data for record in table.records}
+    assert set(told) == {"bad.json", "some.jsonl, line 2"}
+    assert all(record["is now"] == "" and "it stays where it is" in str(record["why"]) for record in told.values())
+    assert "size_px" in str(told["bad.json"]["why"])
+    assert daemon.tick().asset_events == []
+
+
+@pytest.mark.parametrize("where", ["file", "below a file"])
+def test_an_inbox_that_cannot_be_is_told_with_its_setting(
+    daemon: Daemon, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: str
+) -> None:
+    """Every ten seconds: so it has to say what to do."""
+    inbox = tmp_path / "inbox"
+    inbox.touch()
+    monkeypatch.setenv("MEDIA_ASSETS_INBOX", str(inbox if where == "file" else inbox / "deeper"))
+
+    with pytest.raises(StorageError, match="Set MEDIA_ASSETS_INBOX to a folder"):
+        daemon.tick()
 
 
 def test_what_other_programs_hand_in_is_made_in_the_order_of_priority(daemon: Daemon) -> None:
