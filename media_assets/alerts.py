@@ -3,6 +3,7 @@
 The address of a webhook is a secret: whoever has it can write to the channel. It is in no message and no log.
 """
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -10,13 +11,14 @@ from enum import StrEnum
 from typing import Any
 from urllib.parse import urlsplit
 
-from media_assets.errors import ConfigurationError, ProviderUnavailableError
+from media_assets.errors import ConfigurationError, ProviderUnavailableError, Rerun
 from media_assets.providers.base import HttpCall
 from media_assets.providers.transport.wire import ExchangeLimits, NotSentError, ReplyLostError, exchange
 
 _TRIES = 3
 _LIMITS = ExchangeLimits(deadline_s=15.0, max_bytes=100_000)
 _LONGEST_TEXT = 2_000
+_HOST = re.compile(r"[A-Za-z0-9._-]+")
 _LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 
 
@@ -59,16 +61,31 @@ def _for_slack(text: str) -> str:
 
 def webhook_problem(url: str) -> str | None:
     """Return why an address cannot be a webhook's, if so; it is not in the answer."""
+    url = url.strip()
+    if not url.isprintable() or " " in url:  # urlsplit drops some of these without a word
+        return "it holds a space or a control character"
     try:
         parts = urlsplit(url)
-        host, _ = parts.hostname, parts.port
+        host, port = parts.hostname or "", parts.port
+        is_host = ":" in host or _HOST.fullmatch(host.encode("idna").decode()) is not None
     except ValueError:
         return "it is no address"
-    if not host or parts.username or parts.password:
-        return "it names no host, or a user"
+    if not is_host or port == 0 or parts.username or parts.password:
+        return "it names no host, a user, or port 0"
     if parts.scheme == "https" or (parts.scheme == "http" and host in _LOOPBACK):
         return None
     return "it must begin with https:// (http:// on this machine only)"
+
+
+def require_webhook(url: str) -> None:
+    """Raise where an address cannot be a webhook's.
+
+    Raises:
+        ConfigurationError: With the name of the setting, and without the address.
+    """
+    if problem := webhook_problem(url):
+        message = f"MEDIA_ASSETS_ALERT_URL cannot be used: {problem}. No alert is sent."
+        raise ConfigurationError(message)
 
 
 async def send_alert(alert: Alert, url: str, form: AlertForm) -> None:
@@ -76,11 +93,11 @@ async def send_alert(alert: Alert, url: str, form: AlertForm) -> None:
 
     Raises:
         ConfigurationError: The address cannot be a webhook's, or it refuses.
-        ProviderUnavailableError: It cannot be reached, or does not answer.
+        ProviderUnavailableError: It cannot be reached; or, with :attr:`Rerun.ASK`, it does not answer, and to send the
+            alert again may tell it twice.
     """
-    if problem := webhook_problem(url):
-        message = f"MEDIA_ASSETS_ALERT_URL cannot be used: {problem}."
-        raise ConfigurationError(message)
+    require_webhook(url)
+    url = url.strip()
     host = urlsplit(url).hostname
     call = HttpCall(method="POST", url=url, json_body=alert.body(form), with_key=False)
     for nth in range(1, _TRIES + 1):
@@ -93,7 +110,7 @@ async def send_alert(alert: Alert, url: str, form: AlertForm) -> None:
             raise ProviderUnavailableError(message, provider="webhook") from error
         except ReplyLostError as error:
             message = f"the webhook at {host} did not answer; the alert may have arrived: {alert.title}"
-            raise ProviderUnavailableError(message, provider="webhook") from error
+            raise ProviderUnavailableError(message, provider="webhook", rerun=Rerun.ASK) from error
         if not reply.is_success:
             message = f"the webhook at {host} answered with status {reply.status}; see MEDIA_ASSETS_ALERT_URL, _FORM."
             raise ConfigurationError(message)

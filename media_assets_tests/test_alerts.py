@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from media_assets.alerts import Alert, AlertForm, send_alert, webhook_problem
-from media_assets.errors import ConfigurationError, ProviderUnavailableError
+from media_assets.errors import ConfigurationError, ProviderUnavailableError, Rerun
 from media_assets_tests.providers.transport.raw_server import Connection, RawServer
 
 _SECRET = "CANARY-hook-5512"  # noqa: S105 - not one
@@ -63,6 +63,15 @@ def test_what_may_have_arrived_is_not_sent_again() -> None:
 
         assert len(server.requests) == 1
     assert _SECRET not in str(caught.value)
+    assert caught.value.rerun is Rerun.ASK
+
+
+def test_white_space_around_an_address_is_no_part_of_it() -> None:
+    """A file ends with a line break."""
+    with RawServer(_ok) as server:
+        asyncio.run(send_alert(_ALERT, f" {server.url}/hook\n", AlertForm.JSON))
+
+        assert [request.path for request in server.requests] == ["/hook"]
 
 
 def test_a_webhook_that_cannot_be_reached_is_told_without_its_address() -> None:
@@ -96,6 +105,19 @@ def test_a_webhook_that_refuses_is_a_setting_to_mend() -> None:
         ("https://me:secret@hooks.example/x", False),
         ("https:///x", False),
         ("https://[::1/x", False),
+        ("https://hooks.example:8443/x", True),
+        ("https://h\u00f6ks.example/x", True),
+        ("https://[2001:db8::1]/x", True),
+        (" https://hooks.example/x\n", True),
+        ("nonsense", False),
+        ("https://ho st/x", False),
+        ("https://hooks.example/a b", False),
+        ("https://h/\x00", False),
+        ("https://hooks.exa\nmple/x", False),
+        ("https://hooks..example/x", False),
+        ("https://ho<st/x", False),
+        ("https://hooks.example:0/x", False),
+        ("https://hooks.example:99999/x", False),
         ("", False),
     ],
 )

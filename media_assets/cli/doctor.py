@@ -17,6 +17,7 @@ from typing import Any
 import platformdirs
 from rich.text import Text
 
+from media_assets.alerts import webhook_problem
 from media_assets.caps import is_lifted
 from media_assets.catalog import load_catalog
 from media_assets.catalog.reading import read_folder
@@ -67,7 +68,7 @@ def run_doctor(*, json: bool) -> int:
         if json:
             print_json({"ok": False, "home": None, "keys": _keys(), "checks": [_failed("settings", error)]})
         return BAD_INPUT
-    findings = [*_program(), *_media(), *_state(place), _keys_finding()]
+    findings = [*_program(), *_media(), *_state(place), _keys_finding(), _alerts(place)]
     ok = not any(finding.level is Level.FAIL for finding in findings)
     if json:
         checks = [asdict(finding) for finding in findings]
@@ -227,6 +228,16 @@ def _catalog(folder: Path | None) -> Finding:
     if folder is None:
         return _ok("catalog", f"{models}; MEDIA_ASSETS_CATALOG_FOLDER, for your own, is not set")
     return _ok("catalog", f"{models}, {len(read_folder(folder))} of them yours, in {folder.absolute()}")
+
+
+def _alerts(place: Place) -> Finding:
+    url = place.settings.alert_url
+    if url is None:
+        return _ok("alerts", "none are sent; MEDIA_ASSETS_ALERT_URL, the address of a webhook, is not set")
+    problem = webhook_problem(url.get_secret_value())
+    if problem is not None:
+        return _fail("alerts", f"MEDIA_ASSETS_ALERT_URL cannot be used: {problem}. No alert is sent")
+    return _ok("alerts", f"MEDIA_ASSETS_ALERT_URL is set; sent as {place.settings.alert_form}")
 
 
 def _key(name: str) -> str:

@@ -2,14 +2,14 @@
 
 import asyncio
 import json
-from collections.abc import Iterable
 from datetime import UTC, datetime
 from decimal import Decimal
 
 import dagster as dg
 
-from media_assets.alerts import Alert, AlertForm, send_alert
+from media_assets.alerts import Alert, AlertForm, require_webhook, send_alert
 from media_assets.defs.resources import LedgerResource, StoreResource, opened_ledger
+from media_assets.errors import MediaAssetsError, Rerun
 from media_assets.ledger.spending import Scope
 from media_assets.pricing import from_micro_usd, usd_text
 from media_assets.settings import Settings, load_settings
@@ -20,16 +20,9 @@ _TAGS = ("prompt", "prompts", "dagster/partition", "quote_usd", "cost_usd")
 """Of a run, that an alert tells."""
 
 
-def _send(settings: Settings, alerts: Iterable[Alert]) -> None:
-    if settings.alert_url is None:
-        return
-    url, form = settings.alert_url.get_secret_value(), AlertForm(settings.alert_form)
-
-    async def send_all() -> None:
-        for alert in alerts:
-            await send_alert(alert, url, form)
-
-    asyncio.run(send_all())
+def _send(settings: Settings, alert: Alert) -> None:
+    if settings.alert_url is not None:
+        asyncio.run(send_alert(alert, settings.alert_url.get_secret_value(), AlertForm(settings.alert_form)))
 
 
 def tell_failure(context: dg.RunFailureSensorContext) -> dg.SkipReason | None:
@@ -49,17 +42,22 @@ def tell_failure(context: dg.RunFailureSensorContext) -> dg.SkipReason | None:
         fields={**fields, "run": f"{settings.dagster_url.rstrip('/')}/runs/{run.run_id}"},
         at=datetime.now(UTC),
     )
-    _send(settings, [alert])
+    _send(settings, alert)
     return None
 
 
 def tell_budgets(
     context: dg.SensorEvaluationContext, store: StoreResource, ledger: LedgerResource
 ) -> dg.SensorResult | dg.SkipReason:
-    """Tell once of each of the day's budgets of which most is spent, and of one that a bill has overrun."""
+    """Tell once of each of the day's budgets of which most is spent, and of one that a bill has overrun.
+
+    What could not be sent is tried again by the next tick, and told as why this one did nothing: a tick that fails
+    would lose its cursor, and with it what was sent.
+    """
     settings = load_settings()
     if settings.alert_url is None:
         return dg.SkipReason(_NO_URL)
+    require_webhook(settings.alert_url.get_secret_value())
     now = datetime.now(UTC)
     with opened_ledger(store, ledger) as opened:
         scopes = opened.ledger.spending.scopes(now.date())
@@ -67,11 +65,20 @@ def tell_budgets(
     due.pop("", None)
     told = set(json.loads(context.cursor)) if context.cursor else set()
     new = {level: one for level, one in due.items() if level not in told}
-    _send(settings, [_budget_alert(one, now) for one in new.values()])
-    cursor = json.dumps(sorted(due))
-    if not new:
-        return dg.SensorResult(skip_reason="no budget is newly almost used up", cursor=cursor)
-    return dg.SensorResult(cursor=cursor)
+    failed = {level: error for level, one in new.items() if (error := _failure(settings, _budget_alert(one, now)))}
+    # What may have arrived is not sent again, so that nobody is told every minute.
+    unsent = {level for level, error in failed.items() if error.rerun is not Rerun.ASK}
+    reasons = [error.message for error in failed.values()] or ([] if new else ["no budget is newly almost used up"])
+    return dg.SensorResult(skip_reason="\n".join(reasons) or None, cursor=json.dumps(sorted(due.keys() - unsent)))
+
+
+def _failure(settings: Settings, alert: Alert) -> MediaAssetsError | None:
+    """Send an alert; return why that failed, if so."""
+    try:
+        _send(settings, alert)
+    except MediaAssetsError as error:
+        return error
+    return None
 
 
 def _level(one: Scope, share: Decimal) -> str:

@@ -146,6 +146,19 @@ def test_doctor_takes_white_space_around_a_key_for_nothing(cli: Cli) -> None:
     assert (told["ok"], told["keys"]["FAL_KEY"], told["keys"]["OPENAI_API_KEY"]) == (True, True, False)
 
 
+@pytest.mark.parametrize("value", ["zqvxwj", "https://zqv xwj/x", "https://zqvxwj:0/x", "http://zqvxwj.example/x"])
+def test_doctor_fails_for_a_webhook_that_no_alert_reaches(cli: Cli, value: str) -> None:
+    """It would be noticed when the first alert is due; the address is a secret."""
+    told = cli("doctor", "--json", MEDIA_ASSETS_ALERT_URL=value)
+    good = cli("doctor", MEDIA_ASSETS_ALERT_URL="https://hooks.example/zqvxwj", MEDIA_ASSETS_ALERT_FORM="slack")
+
+    (alerts,) = [check for check in told.only()["checks"] if check["name"] == "alerts"]
+    assert (told.code, alerts["level"]) == (2, "fail")
+    assert "MEDIA_ASSETS_ALERT_URL cannot be used" in alerts["message"]
+    assert (good.code, "sent as slack" in good.out) == (0, True)
+    assert not any(part in text for text in (told.out, told.err, good.out, good.err) for part in ("zqv", "xwj"))
+
+
 def test_doctor_describes_a_ledger_and_a_store(cli: Cli) -> None:
     """Which database, in which mode, at which migration: what is asked first when something is wrong."""
     cli("generate", "--prompt", "a", "--only", "image", *CHEAP_OPTIONS)

@@ -12,6 +12,7 @@ import pytest
 from media_assets.definitions import build_defs
 from media_assets.defs.alerts import budget_alert, run_failure_alert
 from media_assets.defs.resources import LedgerResource, StoreResource
+from media_assets.errors import ConfigurationError
 from media_assets.ledger import open_ledger
 from media_assets.ledger.budgets import Cap
 from media_assets_tests.defs.materializing import pin, quick
@@ -94,6 +95,68 @@ def test_without_an_address_nothing_is_told(home: Path, instance: dg.DagsterInst
 
     assert isinstance(result, dg.SkipReason)
     assert "MEDIA_ASSETS_ALERT_URL is not set" in str(result.skip_message)
+
+
+def test_what_was_sent_is_not_sent_again_because_another_could_not_be(
+    home: Path, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The next tick tries what is left, and says meanwhile what is wrong."""
+
+    def refuse_second(connection: Connection) -> None:
+        connection.read_request()
+        connection.reply(b"", status="500 Down" if len(server.requests) == 2 else "200 OK")
+
+    _spend_most_of_two_budgets(home)
+    with RawServer(refuse_second) as server:
+        monkeypatch.setenv("MEDIA_ASSETS_ALERT_URL", f"{server.url}/hook")
+        first = _look(instance)
+        assert isinstance(first, dg.SensorResult)
+        second = _look(instance, first.cursor)
+        assert isinstance(second, dg.SensorResult)
+        third = _look(instance, second.cursor)
+
+        titles = [alert["title"] for alert in _told(server)]
+    assert "status 500; see MEDIA_ASSETS_ALERT_URL" in str(first.skip_reason)
+    assert second.skip_reason is None
+    assert isinstance(third, dg.SensorResult)
+    assert "no budget is newly" in str(third.skip_reason)
+    assert len(titles) == 3
+    assert titles[1] == titles[2] != titles[0], "the one that was refused, once more"
+
+
+def test_what_may_have_arrived_is_not_told_every_minute(
+    home: Path, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def drop(connection: Connection) -> None:
+        connection.read_request()
+
+    _spend_most_of_two_budgets(home)
+    with RawServer(drop) as server:
+        monkeypatch.setenv("MEDIA_ASSETS_ALERT_URL", f"{server.url}/hook")
+        first = _look(instance)
+        assert isinstance(first, dg.SensorResult)
+        _look(instance, first.cursor)
+
+        assert len(server.requests) == 2
+    assert str(first.skip_reason).count("may have arrived") == 2
+
+
+def _spend_most_of_two_budgets(home: Path) -> None:
+    with open_ledger(home) as ledger:
+        scopes = (_DAY, f"provider:testing:{datetime.now(UTC).date()}")
+        buy(ledger, "0.9", [Cap(scope, 1_000_000, "cap") for scope in scopes])
+
+
+@pytest.mark.parametrize("url", ["nonsense", "https://ho st/CANARY"])
+def test_an_address_that_is_none_is_told_before_anything_is_due(
+    home: Path, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch, url: str
+) -> None:
+    monkeypatch.setenv("MEDIA_ASSETS_ALERT_URL", url)
+
+    with pytest.raises(ConfigurationError, match="MEDIA_ASSETS_ALERT_URL cannot be used") as caught:
+        _look(instance)
+
+    assert url not in str(caught.value)
 
 
 def test_a_failed_run_is_told_in_the_words_of_its_failure(
