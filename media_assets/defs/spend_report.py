@@ -18,6 +18,9 @@ from media_assets.report.tables import SAVED_MEANS, SPEND_TABLE, Report, build_r
 
 NAME = "daily_spend_report"
 
+_MOST_DAYS = 3660
+_FIRST_DAY = date(2000, 1, 1)
+"""Nothing was bought before it."""
 _MOST_ROWS = 100
 """Of a table in an event, which is a database row that lists load; the files have them all."""
 
@@ -25,7 +28,8 @@ _MOST_ROWS = 100
 class SpendReportConfig(dg.Config):
     """What time a report is of."""
 
-    since_days: int = Field(default=30, ge=1, le=3650, description="How many UTC days it is of, with its last")
+    # Without bounds here: Dagster would tell what passes them as a traceback.
+    since_days: int = Field(default=30, description=f"How many UTC days it is of, with its last: 1 to {_MOST_DAYS}")
     day: str = Field(default="", description="Its last UTC day, as YYYY-MM-DD; empty: today")
 
 
@@ -40,7 +44,7 @@ def daily_spend_report(
     """
     try:
         today = _day(config.day)
-        since = today - timedelta(days=config.since_days - 1)
+        since = today - timedelta(days=_days(config.since_days) - 1)
         with opened_ledger(store, ledger) as opened:
             catalog = load_catalog(opened.settings.catalog_folder)
             report = build_report(opened.ledger, catalog, since=since, until=today, today=today)
@@ -67,11 +71,24 @@ spend_report_schedule = dg.ScheduleDefinition(
 
 
 def _day(text: str) -> date:
+    now = datetime.now(UTC).date()
     try:
-        return date.fromisoformat(text.strip()) if text.strip() else datetime.now(UTC).date()
+        day = date.fromisoformat(text.strip()) if text.strip() else now
     except ValueError as error:
         message = f"the run's configuration cannot be used: day {text!r} is no UTC day, written as YYYY-MM-DD."
         raise ConfigurationError(message) from error
+    newest = now + timedelta(days=1)  # somewhere it is tomorrow already
+    if not _FIRST_DAY <= day <= newest:
+        message = f"the run's configuration cannot be used: day {day} is not within {_FIRST_DAY} and {newest}."
+        raise ConfigurationError(message)
+    return day
+
+
+def _days(count: int) -> int:
+    if not 1 <= count <= _MOST_DAYS:
+        message = f"the run's configuration cannot be used: since_days {count} is not within 1 and {_MOST_DAYS}."
+        raise ConfigurationError(message)
+    return count
 
 
 def _write(report: Report, folder: Path) -> dict[str, dg.MetadataValue[Any]]:

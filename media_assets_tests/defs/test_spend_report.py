@@ -14,6 +14,7 @@ from PIL import Image
 from media_assets.definitions import build_defs
 from media_assets.defs.resources import StoreResource
 from media_assets.report.charts import CHARTS, SMALL_BYTES
+from media_assets_tests.own_model_file import OWN_MODEL, OWN_MODEL_FILE
 from media_assets_tests.report.few_days import buy_a_few
 
 _NAME = "daily_spend_report"
@@ -77,14 +78,42 @@ def test_a_report_is_numbers_charts_tables_and_files(instance: dg.DagsterInstanc
 
 
 def test_a_day_without_a_purchase_has_a_report_that_names_old_prices(
-    instance: dg.DagsterInstance, tmp_path: Path
+    instance: dg.DagsterInstance, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The schedule begins before the first film; prices grow old meanwhile."""
-    found = _metadata(_run(instance, tmp_path / "home", day="2028-01-01"))
+    (tmp_path / "catalog").mkdir()
+    old = OWN_MODEL_FILE.replace("2026-11-24", "2020-11-24").replace("2026-11-01", "2020-11-01")
+    (tmp_path / "catalog" / "mine.toml").write_text(old)
+    monkeypatch.setenv("MEDIA_ASSETS_CATALOG_FOLDER", str(tmp_path / "catalog"))
+
+    found = _metadata(_run(instance, tmp_path / "home"))
 
     assert found["spent_usd"].value == 0.0
     assert "success_rate" not in found
-    assert "replicate:sdxl" in str(found["old_prices_named"].value)
+    assert OWN_MODEL in str(found["old_prices_named"].value)
+
+
+@pytest.mark.parametrize(
+    ("config", "told"),
+    [
+        ({"since_days": 0}, "since_days 0 is not within 1 and 3660"),
+        ({"since_days": -1}, "since_days -1 is not within 1 and 3660"),
+        ({"since_days": 3661}, "since_days 3661 is not within 1 and 3660"),
+        ({"day": "0001-01-01"}, "day 0001-01-01 is not within 2000-01-01 and"),
+        ({"day": "9999-12-31"}, "day 9999-12-31 is not within 2000-01-01 and"),
+    ],
+)
+def test_a_time_that_no_report_is_of_is_refused_by_its_name(
+    instance: dg.DagsterInstance, tmp_path: Path, config: dict[str, Any], told: str
+) -> None:
+    """In the far future every price is old."""
+    result = _run(instance, tmp_path / "home", **config)
+
+    (entry,) = instance.all_logs(result.run_id, of_type=dg.DagsterEventType.STEP_FAILURE)
+    failure = entry.get_dagster_event().step_failure_data.user_failure_data
+    assert failure is not None
+    assert told in str(failure.description)
+    assert not (tmp_path / "home").exists()
 
 
 def test_a_day_that_is_none_fails_with_what_to_write(instance: dg.DagsterInstance, tmp_path: Path) -> None:
