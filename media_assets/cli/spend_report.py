@@ -15,10 +15,14 @@ from media_assets.cli.opening import Place, find_place, ledger_of
 from media_assets.cli.output import print_json, print_text, say, table, with_failure_object
 from media_assets.errors import ArtifactError, ConfigurationError
 from media_assets.ledger.figures import Spend
-from media_assets.report.tables import SAVED_MEANS, Budget, ModelUse, Report, build_report, nothing_bought, write_csv
+from media_assets.report.tables import SAVED_MEANS, Budget, Report, build_report, nothing_bought, write_csv
+from media_assets.report.uses import ModelUse, ProviderUse, StepUse
 
 _SPEND_COLUMNS = ("day (UTC)", "provider", "model", "step", "bought", "cost (USD)", "of failed", "unknown")
 _MODEL_COLUMNS = ("model", "bought", "good", "p50/p95 (s)", "failed p50/p95 (s)", "quote (USD)", "cost", "cost/quote")
+_USE_COLUMNS = ("bought", "good", "failed", "cost (USD)", "of failed", "quote (USD)")
+_PROVIDER_COLUMNS = ("provider", *_USE_COLUMNS)
+_STEP_COLUMNS = ("step", *_USE_COLUMNS, "degraded", "saved (USD)")
 _BUDGET_COLUMNS = ("budget", "cap (USD)", "spent", "reserved", "used")
 _TEXTS = frozenset({"day (UTC)", "provider", "model", "step", "budget"})
 _BACK = re.compile(r"([1-9][0-9]{0,4})d")
@@ -100,6 +104,11 @@ def _tell(report: Report) -> Iterator[str | Text | Table]:
         yield "nothing was spent."
     if report.models:
         yield _table(_MODEL_COLUMNS, map(_model_row, report.models))
+    if report.providers:
+        yield _table(_PROVIDER_COLUMNS, [(one.provider, *_use(one)) for one in report.providers])
+    if report.steps:
+        rows = [(one.step, *_use(one), str(one.degraded), usd(one.saved_usd)) for one in report.steps]
+        yield _table(_STEP_COLUMNS, rows)
     if report.budgets:
         yield _table(_BUDGET_COLUMNS, map(_budget_row, report.budgets))
     rate = "" if totals.success_rate is None else f" ({totals.success_rate:.1%})"
@@ -141,6 +150,11 @@ def _model_row(one: ModelUse) -> tuple[str, ...]:
         usd(one.cost_usd),
         "" if one.cost_to_quote is None else f"{one.cost_to_quote:.0%}",
     )
+
+
+def _use(one: ProviderUse | StepUse) -> tuple[str, ...]:
+    rate = "" if one.success_rate is None else f"{one.success_rate:.0%}"
+    return (str(one.purchases), rate, str(one.failed), usd(one.cost_usd), usd(one.failed_usd), usd(one.quote_usd))
 
 
 def _range(p50_s: float | None, p95_s: float | None) -> str:

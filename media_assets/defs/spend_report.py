@@ -39,8 +39,9 @@ def daily_spend_report(
 ) -> dg.MaterializeResult[None]:
     """Tell what was spent by day, provider, model and step, how well that went, and what it saved. Nothing is bought.
 
-    Success and p50/p95 duration of each model, quote against cost, caps against spent, old prices by name. The tables
-    are CSV files, and the charts PNG files, in `reports/<day>/` of the home.
+    Success and p50/p95 duration of each model, sums by provider and by step, what failed or is a stand-in's, savings,
+    quote against cost, caps against spent, old prices by name. The tables are CSV files, and the charts PNG files, in
+    `reports/<day>/` of the home.
     """
     try:
         today = _day(config.day)

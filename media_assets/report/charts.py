@@ -17,7 +17,9 @@ from PIL import Image, ImageDraw
 
 from media_assets.durable import write_whole_bytes
 from media_assets.media.tiny_picture import tiny_picture
-from media_assets.report.tables import ModelUse, Report
+from media_assets.prompt import Step
+from media_assets.report.tables import Report
+from media_assets.report.uses import ModelUse, StepUse, total
 
 SMALL_BYTES = 15_000
 """Of a picture in an event of Dagster's, which is a database row that lists load."""
@@ -25,6 +27,12 @@ SMALL_BYTES = 15_000
 _WIDTH_PX, _DPI = 800, 100
 _COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442", "#999999")
 """Okabe and Ito's, which people tell apart however they see colours."""
+_ENDS = (
+    ("succeeded", _COLOURS[0], "succeeded"),
+    ("failed", _COLOURS[5], "failed"),
+    ("unknown", _COLOURS[7], "unknown outcome"),
+)
+"""Of purchases: the field, its colour and its name."""
 _PALE, _INK, _GREY = "#BFD7E8", "#222222", "#666666"
 _THUMBNAIL_PX = (192, 64)
 _MOST_MODELS = 12
@@ -96,9 +104,9 @@ def thumbnail(report: Report) -> bytes:
     width_px, height_px = _THUMBNAIL_PX
     picture = Image.new("RGB", _THUMBNAIL_PX, "white")
     draw = ImageDraw.Draw(picture)
-    for number, total in enumerate(totals):
+    for number, height in enumerate(totals):
         left_px, right_px = (round(edge * width_px / len(totals)) for edge in (number, number + 1))
-        top_px = height_px - round(total / max(totals) * height_px)
+        top_px = height_px - round(height / max(totals) * height_px)
         draw.rectangle((left_px, top_px, max(right_px - 2, left_px), height_px), fill=_COLOURS[0])
     draw.line((0, height_px - 1, width_px, height_px - 1), fill=_GREY)
     data = io.BytesIO()
@@ -149,6 +157,82 @@ def spend_by_model(report: Report) -> bytes:
         axes.text(cost, number, f" {_amount(cost)}", va="center", fontsize=10, color=_INK)
     axes.set_xlim(0, max(costs) * 1.15)
     axes.set_xlabel("USD")
+    return _as_png(figure)
+
+
+def spend_by_provider_and_step(report: Report) -> bytes:
+    """Draw what was spent at each provider, the most expensive on top, stacked by the step it was spent for."""
+    paid = sorted((one for one in report.providers if one.cost_usd), key=lambda one: one.cost_usd, reverse=True)
+    title = "Spent by provider and step"
+    if not paid:
+        return _nothing(report, title)
+    kept, rest = paid[:_MOST_MODELS], paid[_MOST_MODELS:]
+    row_of = {one.provider: min(number, _MOST_MODELS) for number, one in enumerate(paid)}
+    names = [one.provider for one in kept] + ([f"{len(rest)} others"] if rest else [])
+    figure, axes = _rows(report, title, names)
+    left = [0.0] * len(names)
+    for colour, step in zip(_COLOURS, Step, strict=False):
+        costs = [0.0] * len(names)
+        for row in report.spend:
+            if row.step == step and row.cost_usd:
+                costs[row_of[row.provider]] += float(row.cost_usd)
+        if any(costs):
+            axes.barh(range(len(names)), costs, left=left, color=colour, height=0.62, label=str(step))
+            left = [before + cost for before, cost in zip(left, costs, strict=True)]
+    for number, cost in enumerate(left):
+        axes.text(cost, number, f" {_amount(cost)}", va="center", fontsize=10, color=_INK)
+    axes.set_xlim(0, max(left) * 1.15)
+    axes.set_xlabel("USD")
+    _legend_above(axes)
+    return _as_png(figure)
+
+
+def outcomes(report: Report) -> bytes:
+    """Draw how the purchases for each step ended, and below them how many of its steps a stand-in made."""
+    title = "Outcomes by step"
+    if not report.steps:
+        return _nothing(report, title, "nothing was bought")
+    figure, axes = _rows(report, title, [_with_step_rate(one) for one in report.steps])
+    rows = range(len(report.steps))
+    left = [0] * len(report.steps)
+    for field, colour, label in _ENDS:
+        counts = [getattr(one, field) for one in report.steps]
+        if any(counts):
+            axes.barh([row - 0.16 for row in rows], counts, left=left, color=colour, height=0.34, label=label)
+            left = [before + count for before, count in zip(left, counts, strict=True)]
+    degraded = [one.degraded for one in report.steps]
+    axes.barh([row + 0.2 for row in rows], degraded, color=_COLOURS[1], height=0.22, label="degraded")
+    for row, one in enumerate(report.steps):
+        told = [f"{getattr(one, field)} {field}" for field, _, _ in _ENDS if getattr(one, field)]
+        axes.text(left[row], row - 0.16, f" {', '.join(told)}", va="center", fontsize=9, color=_INK)
+        if one.degraded:
+            axes.text(one.degraded, row + 0.2, f" {one.degraded} degraded", va="center", fontsize=9, color=_INK)
+    axes.set_xlim(0, max(*left, *degraded, 1) * 1.45)
+    axes.xaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10], integer=True))
+    axes.set_xlabel("purchases; degraded: finished steps that a stand-in made")
+    _legend_above(axes)
+    return _as_png(figure)
+
+
+def _with_step_rate(one: StepUse) -> str:
+    return one.step if one.success_rate is None else f"{one.step}\n{one.success_rate:.0%} succeeded"
+
+
+def savings(report: Report) -> bytes:
+    """Draw what was not paid again of each model, because a purchase was there, the most on top."""
+    saved = sorted((one for one in report.savings if one.saved_usd), key=lambda one: one.saved_usd, reverse=True)
+    title = "Saved by taking what was there"
+    if not saved:
+        return _nothing(report, title, "nothing was taken twice")
+    amounts = {f"{one.model}\n{one.reused} × taken again": float(one.saved_usd) for one in saved[:_MOST_MODELS]}
+    if rest := saved[_MOST_MODELS:]:
+        amounts[f"{len(rest)} others"] = float(total(one.saved_usd for one in rest))
+    figure, axes = _rows(report, title, list(amounts))
+    axes.barh(range(len(amounts)), list(amounts.values()), color=_COLOURS[2], height=0.62)
+    for number, amount in enumerate(amounts.values()):
+        axes.text(amount, number, f" {_amount(amount)}", va="center", fontsize=10, color=_INK)
+    axes.set_xlim(0, max(amounts.values()) * 1.15)
+    axes.set_xlabel("USD, at least")
     return _as_png(figure)
 
 
@@ -206,8 +290,11 @@ def _with_rate(one: ModelUse) -> str:
 CHARTS: Mapping[str, Callable[[Report], bytes]] = {
     "spend_by_day": spend_by_day,
     "spend_by_model": spend_by_model,
+    "spend_by_provider_and_step": spend_by_provider_and_step,
     "quote_and_cost": quote_and_cost,
     "durations": durations,
+    "outcomes": outcomes,
+    "savings": savings,
 }
 """Every chart, by the name of its file."""
 
@@ -239,6 +326,11 @@ def _rows(report: Report, title: str, names: Sequence[str]) -> tuple[Figure, Axe
 
 def _legend(axes: Axes) -> None:
     axes.legend(loc="lower right", frameon=True, facecolor="white", edgecolor="none", framealpha=0.8, fontsize=10)
+
+
+def _legend_above(axes: Axes) -> None:
+    """Where rows may be as long at the bottom as at the top, and a legend would cover them."""
+    axes.legend(loc="lower left", bbox_to_anchor=(0, 1), frameon=False, ncols=4, fontsize=10, borderpad=0)
 
 
 def _nothing(report: Report, title: str, why: str = "nothing was spent") -> bytes:

@@ -1,6 +1,5 @@
 """The report: what a ledger says of a time, as tables and totals. It reads, and asks nobody."""
 
-from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from datetime import date, timedelta
@@ -13,9 +12,21 @@ from media_assets.catalog import Catalog
 from media_assets.durable import write_whole
 from media_assets.ledger import Ledger
 from media_assets.ledger.budgets import Cap
-from media_assets.ledger.figures import Decided, Duration, Figures, PromptCount, Saving, Spend, StandIn
+from media_assets.ledger.figures import Decided, Figures, PromptCount, Saving, Spend, StandIn
 from media_assets.ledger.spending import Scope
 from media_assets.pricing import from_micro_usd, price_read_on, stale, usd_text
+from media_assets.report.uses import (
+    DaySpend,
+    ModelUse,
+    ProviderUse,
+    StepUse,
+    day_spends,
+    model_uses,
+    provider_uses,
+    share,
+    step_uses,
+    total,
+)
 from media_assets.spreadsheet import csv_line
 
 SAVED_MEANS = (
@@ -25,49 +36,6 @@ SAVED_MEANS = (
 """What ``saved_usd`` is, wherever it is shown."""
 
 SPEND_TABLE = "spend"
-
-
-@dataclass(frozen=True, kw_only=True)
-class DaySpend:
-    """What was bought on one UTC day."""
-
-    day: date
-    purchases: int
-    succeeded: int
-    failed: int
-    unknown: int
-    cost_usd: Decimal
-    failed_usd: Decimal
-
-
-@dataclass(frozen=True, kw_only=True)
-class ModelUse:
-    """What one model was bought for, how well that went, and what it cost."""
-
-    provider: str
-    model: str
-    step: str
-    purchases: int
-    attempts: int
-    succeeded: int
-    failed: int
-    unknown: int
-    success_rate: float | None
-    """Of those that succeeded or failed, 0..1; None: none did."""
-    p50_s: float | None
-    """Seconds, of those that succeeded."""
-    p95_s: float | None
-    failed_p50_s: float | None
-    """Seconds until a failure was known."""
-    failed_p95_s: float | None
-    failed_untimed: int
-    """Failures of which the ledger does not know how long they took."""
-    cost_usd: Decimal
-    failed_usd: Decimal
-    unknown_usd: Decimal
-    quote_usd: Decimal
-    cost_to_quote: float | None
-    """Above 1 where one purchase was paid twice, or billed above its worst case."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -133,6 +101,8 @@ class Report:
     spend: Sequence[Spend]
     days: Sequence[DaySpend]
     models: Sequence[ModelUse]
+    providers: Sequence[ProviderUse]
+    steps: Sequence[StepUse]
     savings: Sequence[Saving]
     stand_ins: Sequence[StandIn]
     decisions: Sequence[Decided]
@@ -146,6 +116,8 @@ class Report:
             SPEND_TABLE: (Spend, self.spend),
             "days": (DaySpend, self.days),
             "models": (ModelUse, self.models),
+            "providers": (ProviderUse, self.providers),
+            "steps": (StepUse, self.steps),
             "savings": (Saving, self.savings),
             "stand_ins": (StandIn, self.stand_ins),
             "decisions": (Decided, self.decisions),
@@ -197,8 +169,10 @@ def build_report(ledger: Ledger, catalog: Catalog, *, since: date, until: date, 
         today=today,
         totals=_totals(models, savings, stand_ins, decisions, of_late=_of_late(spend, today)),
         spend=within,
-        days=_days(within),
+        days=day_spends(within),
         models=models,
+        providers=provider_uses(within),
+        steps=step_uses(within, savings, stand_ins),
         savings=savings,
         stand_ins=stand_ins,
         decisions=decisions,
@@ -218,6 +192,8 @@ def nothing_bought(catalog: Catalog, *, since: date, until: date, today: date) -
         spend=[],
         days=[],
         models=[],
+        providers=[],
+        steps=[],
         savings=[],
         stand_ins=[],
         decisions=[],
@@ -231,64 +207,7 @@ def _of_late(spend: Iterable[Spend], today: date) -> dict[str, Decimal]:
     """Return what was spent today, and within so many days that end with it."""
     days = {"spent_today_usd": 1, "spent_7d_usd": 7, "spent_30d_usd": 30}
     ages = [((today - row.day).days, row.cost_usd) for row in spend]
-    return {name: _sum(cost for age, cost in ages if 0 <= age < count) for name, count in days.items()}
-
-
-def _days(spend: Iterable[Spend]) -> list[DaySpend]:
-    by_day: dict[date, list[Spend]] = defaultdict(list)
-    for row in spend:
-        by_day[row.day].append(row)
-    return [
-        DaySpend(
-            day=day,
-            purchases=sum(row.purchases for row in rows),
-            succeeded=sum(row.succeeded for row in rows),
-            failed=sum(row.failed for row in rows),
-            unknown=sum(row.unknown for row in rows),
-            cost_usd=_sum(row.cost_usd for row in rows),
-            failed_usd=_sum(row.failed_usd for row in rows),
-        )
-        for day, rows in sorted(by_day.items())
-    ]
-
-
-def model_uses(spend: Iterable[Spend], durations: Iterable[Duration]) -> list[ModelUse]:
-    """Put together what each model was bought for, on all days, and how long that took."""
-    timed = {(one.model, one.succeeded): one for one in durations}
-    by_model: dict[tuple[str, str, str], list[Spend]] = defaultdict(list)
-    for row in spend:
-        by_model[row.provider, row.model, row.step].append(row)
-    return [
-        _model(key, rows, timed.get((key[1], True)), timed.get((key[1], False)))
-        for key, rows in sorted(by_model.items())
-    ]
-
-
-def _model(key: tuple[str, str, str], rows: list[Spend], good: Duration | None, bad: Duration | None) -> ModelUse:
-    provider, model, step = key
-    succeeded, failed = sum(row.succeeded for row in rows), sum(row.failed for row in rows)
-    cost_usd, quote_usd = _sum(row.cost_usd for row in rows), _sum(row.quote_usd for row in rows)
-    return ModelUse(
-        provider=provider,
-        model=model,
-        step=step,
-        purchases=sum(row.purchases for row in rows),
-        attempts=sum(row.attempts for row in rows),
-        succeeded=succeeded,
-        failed=failed,
-        unknown=sum(row.unknown for row in rows),
-        success_rate=_share(succeeded, succeeded + failed),
-        p50_s=None if good is None else round(good.p50_s, 3),
-        p95_s=None if good is None else round(good.p95_s, 3),
-        failed_p50_s=None if bad is None else round(bad.p50_s, 3),
-        failed_p95_s=None if bad is None else round(bad.p95_s, 3),
-        failed_untimed=failed - (0 if bad is None else bad.timed),
-        cost_usd=cost_usd,
-        failed_usd=_sum(row.failed_usd for row in rows),
-        unknown_usd=_sum(row.unknown_usd for row in rows),
-        quote_usd=quote_usd,
-        cost_to_quote=_share(cost_usd, quote_usd),
-    )
+    return {name: total(cost for age, cost in ages if 0 <= age < count) for name, count in days.items()}
 
 
 def _totals(
@@ -300,7 +219,7 @@ def _totals(
     of_late: Mapping[str, Decimal],
 ) -> Totals:
     succeeded, failed = sum(one.succeeded for one in models), sum(one.failed for one in models)
-    spent_usd, quote_usd = _sum(one.cost_usd for one in models), _sum(one.quote_usd for one in models)
+    spent_usd, quote_usd = total(one.cost_usd for one in models), total(one.quote_usd for one in models)
     saved = list(savings)
     return Totals(
         purchases=sum(one.purchases for one in models),
@@ -309,15 +228,15 @@ def _totals(
         failed_count=failed,
         unknown_count=sum(one.unknown for one in models),
         degraded_count=sum(one.degraded for one in stand_ins),
-        success_rate=_share(succeeded, succeeded + failed),
+        success_rate=share(succeeded, succeeded + failed),
         spent_usd=spent_usd,
-        failed_usd=_sum(one.failed_usd for one in models),
-        unknown_reserved_usd=_sum(one.unknown_usd for one in models),
-        counted_usd=_sum(one.counted_usd for one in decisions),
+        failed_usd=total(one.failed_usd for one in models),
+        unknown_reserved_usd=total(one.unknown_usd for one in models),
+        counted_usd=total(one.counted_usd for one in decisions),
         quote_usd=quote_usd,
-        cost_to_quote=_share(spent_usd, quote_usd),
+        cost_to_quote=share(spent_usd, quote_usd),
         reused_count=sum(one.reused for one in saved),
-        saved_usd=_sum(one.saved_usd for one in saved),
+        saved_usd=total(one.saved_usd for one in saved),
         **of_late,
     )
 
@@ -331,7 +250,7 @@ def _budget(scope: Scope) -> Budget:
         cap_usd=cap_usd,
         spent_usd=spent_usd,
         reserved_usd=from_micro_usd(scope.reserved_micro_usd),
-        spent_share=None if cap_usd is None else _share(spent_usd, cap_usd),
+        spent_share=None if cap_usd is None else share(spent_usd, cap_usd),
         overrun=scope.overrun is not None,
     )
 
@@ -344,14 +263,6 @@ def _old_prices(catalog: Catalog, models: Iterable[ModelUse], today: date) -> It
         if is_paid and read_on is not None and stale(spec, today):
             age_days = (today - read_on).days
             yield OldPrice(model=spec.id, read_on=read_on, age_days=age_days, purchases=bought.get(spec.id, 0))
-
-
-def _sum(amounts: Iterable[Decimal]) -> Decimal:
-    return sum(amounts, Decimal(0))
-
-
-def _share(part: Decimal | int, whole: Decimal | int) -> float | None:
-    return round(float(part / whole), 4) if whole else None
 
 
 def write_csv(report: Report, target: Path) -> list[Path]:

@@ -1,5 +1,6 @@
 """``report``: the time that is asked for, one object or tables, files where they are wanted, and no trace."""
 
+import re
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -41,6 +42,8 @@ def test_people_are_told_in_tables(cli: Cli, tmp_path: Path) -> None:
 
     assert ended.code == 0
     assert "testing:silence" in ended.out
+    assert re.search(r"\n\W*testing\W+1\W+100%\W+0\W+0\.5\W+0\W+0\.5\W*\n", ended.out), "the provider's line"
+    assert re.search(r"\n\W*audio\W+1\W+100%\W+0\W+0\.5\W+0\W+0\.5\W+0\W+0\W*\n", ended.out), "and the step's"
     assert "spent: 0.5 USD" in ended.out
     assert "saved: 0 USD" in ended.out
     assert "written:" in ended.err

@@ -71,6 +71,14 @@ def test_a_report_is_numbers_charts_tables_and_files(instance: dg.DagsterInstanc
     days = found["days"]
     assert isinstance(days, dg.TableMetadataValue)
     assert [record.data["day"] for record in days.records] == ["2026-11-20", "2026-11-21", "2026-11-22", "2026-11-23"]
+    for name, field, value in (("providers", "provider", "testing"), ("steps", "step", "audio")):
+        table = found[name]
+        assert isinstance(table, dg.TableMetadataValue)
+        costs = {str(record.data[field]): record.data["cost_usd"] for record in table.records}
+        assert (costs[value], str(found[f"{name}_csv"].value)) == (
+            {"testing": "1.01", "audio": "1"}[value],
+            str(home / "reports" / "2026-11-23" / f"{name}.csv"),
+        )
     assert len(json.dumps({name: str(value.value) for name, value in found.items()})) < _MOST_EVENT_BYTES
     folder = home / "reports" / "2026-11-23"
     assert str(found["spend_csv"].value) == str(folder / "spend.csv")

@@ -1,6 +1,7 @@
 """The report's pictures: there for every report, as wide as promised, and small enough for Dagster."""
 
 import io
+from dataclasses import replace
 from datetime import date, timedelta
 from decimal import Decimal
 
@@ -8,10 +9,12 @@ import pytest
 from PIL import Image
 
 from media_assets.catalog import load_catalog
-from media_assets.ledger.figures import Duration, Spend
+from media_assets.ledger.figures import Duration, Saving, Spend, StandIn
 from media_assets.media.tiny_picture import TINY_BYTES
+from media_assets.prompt import Step
 from media_assets.report import charts
-from media_assets.report.tables import Report, model_uses, nothing_bought
+from media_assets.report.tables import Report, nothing_bought
+from media_assets.report.uses import model_uses, provider_uses, step_uses
 
 LAST = date(2026, 11, 23)
 WIDTH_PX = 800
@@ -23,9 +26,9 @@ def _report(days: int, models: int) -> Report:
     spend = [
         Spend(
             day=since + timedelta(days=number),
-            provider=f"provider-{model % 10}",
-            model=f"provider-{model % 10}:a-model-with-a-long-name-{model}",
-            step="image",
+            provider=f"provider-{model % 14}",
+            model=f"provider-{model % 14}:a-model-with-a-long-name-{model}",
+            step=str(list(Step)[model % 3]),
             purchases=3,
             attempts=3,
             succeeded=2,
@@ -46,7 +49,17 @@ def _report(days: int, models: int) -> Report:
         for good in (True, False)
     ]
     empty = nothing_bought(load_catalog(), since=since, until=LAST, today=LAST)
-    return Report(**{**vars(empty), "spend": spend, "models": model_uses(spend, took)})
+    saved = [Saving(model=name, step="video", reused=2, saved_usd=Decimal(n + 1) / 9) for n, name in enumerate(names)]
+    stand_ins = [StandIn(model="local:silence", step="audio", degraded=4)]
+    found = {
+        "spend": spend,
+        "models": model_uses(spend, took),
+        "providers": provider_uses(spend),
+        "steps": step_uses(spend, saved, stand_ins),
+        "savings": saved,
+        "stand_ins": stand_ins,
+    }
+    return Report(**{**vars(empty), **found})
 
 
 def _opened(picture: bytes) -> Image.Image:
@@ -83,6 +96,61 @@ def test_nothing_bought_is_drawn_as_such() -> None:
         middle = picture.crop((300, 90, 500, 140)).convert("1", dither=Image.Dither.NONE)
         assert picture.width == WIDTH_PX, name
         assert middle.histogram()[0] > 50, f"{name} says nothing"
+
+
+_STEP_COLOURS = [(0, 114, 178), (230, 159, 0), (0, 158, 115)]
+"""Of the picture, the clip and the voice."""
+
+
+def _pixels(picture: bytes, colour: tuple[int, int, int]) -> int:
+    return next((count for count, found in _opened(picture).getcolors(10**6) or [] if found == colour), 0)
+
+
+def test_spending_is_stacked_by_step() -> None:
+    """Each step in a colour of its own, as long as its share."""
+    report = _report(3, 3)
+    dear = [replace(row, cost_usd=row.cost_usd * (9 if row.step == "audio" else 1)) for row in report.spend]
+
+    pictures = [
+        charts.spend_by_provider_and_step(replace(report, spend=spend, providers=provider_uses(spend)))
+        for spend in (report.spend, dear)
+    ]
+
+    assert all(_pixels(picture, colour) > 500 for picture in pictures for colour in _STEP_COLOURS)
+    cheap_share, dear_share = (_pixels(one, _STEP_COLOURS[2]) / _pixels(one, _STEP_COLOURS[0]) for one in pictures)
+    assert dear_share > 2 * cheap_share
+
+
+def test_outcomes_show_what_failed_what_is_unknown_and_what_stood_in() -> None:
+    """A week in which all went well looks like one."""
+    report = _report(3, 3)
+    good = [replace(row, failed=0) for row in report.spend]
+    bad = [replace(row, unknown=1) for row in report.spend]
+
+    fine, mixed = (
+        charts.outcomes(replace(report, steps=step_uses(spend, [], stand_ins)))
+        for spend, stand_ins in ((good, []), (bad, report.stand_ins))
+    )
+
+    for colour in ((213, 94, 0), (153, 153, 153), (230, 159, 0)):
+        assert _pixels(mixed, colour) > 500 > _pixels(fine, colour)
+
+
+def test_a_step_of_which_nothing_has_ended_has_no_rate() -> None:
+    """Nought out of nought is no failure."""
+    open_still = [replace(row, succeeded=0, failed=0) for row in _report(1, 1).spend]
+
+    (step,) = step_uses(open_still, [], [])
+
+    assert step.success_rate is None
+    assert charts.outcomes(replace(_report(1, 1), steps=[step]))
+
+
+def test_what_was_saved_is_drawn_with_how_often() -> None:
+    few, many = (charts.savings(replace(_report(1, 1), savings=_report(1, models).savings)) for models in (1, 20))
+
+    assert _pixels(few, (0, 158, 115)) > 500
+    assert _opened(many).height > 2 * _opened(few).height, "a row a model; the smallest are put together"
 
 
 def test_equal_reports_are_equal_pictures() -> None:

@@ -81,6 +81,31 @@ def test_a_shared_picture_is_saved_once_and_stand_ins_are_counted(home: Path) ->
     assert [(one.state, one.prompts) for one in report.prompts] == [("degraded", 2)]
 
 
+def test_providers_and_steps_add_up_to_the_totals(home: Path) -> None:
+    """What each costs is read from a line, not added up from a thousand; nothing is counted twice or left out."""
+    report = _report(home)
+
+    for rows in (report.providers, report.steps):
+        assert sum(row.cost_usd for row in rows) == report.totals.spent_usd
+        assert sum(row.quote_usd for row in rows) == report.totals.quote_usd
+        assert sum(row.failed for row in rows) == report.totals.failed_count
+        assert sum(row.unknown for row in rows) == report.totals.unknown_count
+    testing = {one.provider: one for one in report.providers}["testing"]
+    assert (testing.cost_usd, testing.failed_usd, testing.unknown_usd) == (
+        Decimal("1.51"),
+        Decimal("0.5"),
+        Decimal("0.5"),
+    )
+    assert (testing.succeeded, testing.failed, testing.unknown, testing.success_rate) == (3, 3, 1, 0.5)
+    assert testing.cost_to_quote == 1.0
+    assert [one.step for one in report.steps] == ["image", "video", "audio", "merged"]
+    image, video, audio, merged = report.steps
+    assert (image.cost_usd, image.reused, image.saved_usd, image.degraded) == (Decimal("0.01"), 1, Decimal("0.01"), 0)
+    assert (video.cost_usd, video.failed, video.degraded, video.success_rate) == (Decimal(0), 1, 2, 0.5)
+    assert (audio.cost_usd, audio.unknown, audio.cost_to_quote) == (Decimal("1.5"), 1, 1.0)
+    assert (merged.cost_usd, merged.cost_to_quote) == (Decimal(0), None)
+
+
 def test_caps_are_told_with_what_is_spent_of_them(home: Path) -> None:
     """A cap that nobody set is no cap, and has no share that is used."""
     day, provider = _report(home).budgets
