@@ -70,8 +70,10 @@ def webhook_problem(url: str) -> str | None:
         is_host = ":" in host or _HOST.fullmatch(host.encode("idna").decode()) is not None
     except ValueError:
         return "it is no address"
-    if not is_host or port == 0 or parts.username or parts.password:
-        return "it names no host, a user, or port 0"
+    if not is_host or port == 0:
+        return "it names no host that there can be, or port 0"
+    if parts.username or parts.password:
+        return "it names a user"
     if parts.scheme == "https" or (parts.scheme == "http" and host in _LOOPBACK):
         return None
     return "it must begin with https:// (http:// on this machine only)"

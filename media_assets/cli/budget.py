@@ -13,11 +13,12 @@ from media_assets.cli.exit_codes import BAD_INPUT, DONE
 from media_assets.cli.film_report import usd
 from media_assets.cli.opening import Place, find_place, ledger_of
 from media_assets.cli.output import print_json, print_text, say, table, with_failure_object
-from media_assets.errors import ConfigurationError
+from media_assets.errors import ConfigurationError, LedgerError
 from media_assets.ledger import Ledger
 from media_assets.ledger.budgets import Cap, Overrun
 from media_assets.ledger.spending import Reserved, Scope
 from media_assets.pricing import from_micro_usd
+from media_assets.prompt import Prompt
 
 _BUDGET_COLUMNS = ("budget", "cap (USD)", "spent", "reserved", "left", "setting")
 _RESERVED_COLUMNS = ("prompt", "step", "model", "state", "request", "most (USD)", "process")
@@ -149,14 +150,23 @@ def _with_configured(budgets: list[_Budget], caps: Caps, day: date) -> list[_Bud
 def _cap(row: Scope, caps: Caps, ledger: Ledger, day: date, *, is_today: bool) -> Cap:
     """Return the cap that holds now; of what is past, and of runs, the one that held."""
     kind, _, name = row.scope.partition(":")
-    if kind == "prompt" and (pinned := ledger.prompts.get(name)) is not None:
-        return caps.of_prompt(pinned.prompt)
+    if kind == "prompt" and (prompt := _prompt(ledger, name)) is not None:
+        return caps.of_prompt(prompt)
     if is_today and row.scope == f"day:{day}":
         return caps.of_day(day)
     if is_today and kind == "provider":
         return caps.of_provider(name.partition(":")[0], day)
     setting = {"run": "MEDIA_ASSETS_MAX_RUN_USD (--max-run-usd)"}.get(kind, "")
     return Cap(row.scope, row.cap_micro_usd, setting)
+
+
+def _prompt(ledger: Ledger, key: str) -> Prompt | None:
+    """Return the prompt that is pinned under a key; of one that cannot be read, the cap that held is told."""
+    try:
+        pinned = ledger.prompts.get(key)
+    except LedgerError:
+        return None
+    return None if pinned is None else pinned.prompt
 
 
 def _as_dict(one: Reserved) -> dict[str, Any]:

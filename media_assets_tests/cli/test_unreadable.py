@@ -8,6 +8,8 @@ from media_assets.ledger import open_ledger
 from media_assets.prompt import Prompt
 from media_assets_tests.cli.running import CHEAP, Cli
 from media_assets_tests.ledger.damage import damage_prompt
+from media_assets_tests.ledger.money import open_plan, prompt_cap
+from media_assets_tests.making import cheap_prompt
 
 
 @pytest.fixture
@@ -51,3 +53,17 @@ def test_status_lists_it_as_what_it_is(cli: Cli) -> None:
     assert "pin its file again" in told[0]["error"]["message"]
     assert (shown.code, shown.out.count("unreadable")) == (0, 2)
     assert "the prompt aft was pinned by another version" in shown.err
+
+
+def test_its_budget_is_told_as_it_was_when_it_was_reserved(cli: Cli) -> None:
+    """What the prompt itself allows nobody can read; what is spent and reserved everybody wants to know."""
+    with open_ledger(cli.home) as ledger:
+        ledger.prompts.pin([cheap_prompt()], source="test")
+        open_plan(ledger, "0.5", [prompt_cap("0.75")])
+        damage_prompt(cli.home, "cheap")
+
+        told = cli("budget", "--json")
+
+    assert told.code == 0
+    (budget,) = [one for one in told.only()["budgets"] if one["scope"] == "prompt:cheap"]
+    assert (budget["cap_usd"], budget["reserved_usd"]) == ("0.75", "0.5")
