@@ -5,12 +5,15 @@ Usage: ``python -m media_assets.defs.sync [--json]``, which ``media-assets dagst
 
 import json
 import sys
+import uuid
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import dagster as dg
 
+from media_assets.conformity import conformity_of
+from media_assets.defs.checks import CONFORMS, evaluations, newest_materialization
 from media_assets.defs.metadata import as_materialization, step_metadata
 from media_assets.defs.partitions import add_partitions
 from media_assets.defs.reporting import CODE_VERSION
@@ -24,6 +27,7 @@ from media_assets.studio import Studio, open_studio
 
 _VERSION_TAG = "dagster/data_version"
 _PROGRESS_EVERY = 50
+_JOB = "dagster-sync"
 
 
 @dataclass(kw_only=True)
@@ -38,15 +42,18 @@ class Synced:
     """Steps of which Dagster had the newest file."""
     reported: int = 0
     """Steps that were reported now."""
+    checked: int = 0
+    """Steps whose checks were reported now: those of all that were reported, and of known ones that had lost them."""
     unreadable: dict[str, str] = field(default_factory=dict)
     """Prompts of which nothing could be reported, each with why."""
 
 
 def sync(studio: Studio, instance: dg.DagsterInstance, *, with_pictures: bool = True) -> Synced:
-    """Report every finished step whose file Dagster does not know of as a partition's newest. Free."""
+    """Report every finished step whose file or checks Dagster does not know of as a partition's newest. Free."""
     keys = studio.ledger.prompts.keys()
     done = Synced(prompts=len(keys), partitions=add_partitions(instance, keys))
     versions = {step: _versions(instance, step) for step in Step}
+    checked, origin = {step: _checked(instance, step) for step in Step}, str(uuid.uuid4())
     for number, key in enumerate(keys, start=1):
         try:
             chain = dict(_found(studio, key))
@@ -55,11 +62,15 @@ def sync(studio: Studio, instance: dg.DagsterInstance, *, with_pictures: bool = 
             continue
         for step, result in chain.items():
             digest = result.artifact.sha256 if result.artifact is not None else ""
-            if versions[step].get(key) == digest:
+            is_known = versions[step].get(key) == digest
+            if is_known:
                 done.known += 1
             else:
                 _report(instance, key, result, chain=chain, with_pictures=with_pictures)
                 done.reported += 1
+            if not is_known or key not in checked[step]:
+                _check(studio, instance, key, result, origin=origin)
+                done.checked += 1
         if number % _PROGRESS_EVERY == 0:
             sys.stderr.write(f"{number} of {len(keys)} prompts, {done.reported} steps reported\n")
     return done
@@ -71,6 +82,13 @@ def _versions(instance: dg.DagsterInstance, step: Step) -> Mapping[str, str]:
         dg.AssetKey(str(step)), dg.DagsterEventType.ASSET_MATERIALIZATION, tag_keys=[_VERSION_TAG]
     )
     return {partition: found[_VERSION_TAG] for partition, found in tags.items() if _VERSION_TAG in found}
+
+
+def _checked(instance: dg.DagsterInstance, step: Step) -> set[str | None]:
+    """Return the partitions whose newest file Dagster has a check of, or waits for one from a run."""
+    which = dg.AssetCheckKey(dg.AssetKey(str(step)), CONFORMS)
+    infos = instance.event_log_storage.get_asset_check_partition_info([which])
+    return {one.partition_key for one in infos if one.is_current or one.latest_execution_status.value == "PLANNED"}
 
 
 def _found(studio: Studio, key: str) -> Iterator[tuple[Step, StepResult]]:
@@ -94,6 +112,20 @@ def _report(
     instance.report_runless_asset_event(as_materialization(key, result, metadata, CODE_VERSION))
 
 
+def _check(studio: Studio, instance: dg.DagsterInstance, key: str, result: StepResult, *, origin: str) -> None:
+    """Report the checks of a step, as the run did that made it: what a person accepted is in them, and stand-ins."""
+    target = newest_materialization(instance, key, result.step)
+    for evaluation in evaluations(key, result, conformity_of(studio, key, result), target=target):
+        event = dg.DagsterEvent(
+            event_type_value=dg.DagsterEventType.ASSET_CHECK_EVALUATION.value,
+            job_name=_JOB,
+            event_specific_data=evaluation,
+        )
+        # Not report_runless_asset_event: without a run's name Dagster (1.13.27) takes only one evaluation of a check
+        # and partition for ever, and a second one is an IntegrityError.
+        instance.report_dagster_event(event, run_id=origin)
+
+
 def main(arguments: list[str]) -> None:
     """Report what is missing, and say how much that was."""
     settings = load_settings()
@@ -107,7 +139,7 @@ def main(arguments: list[str]) -> None:
     else:
         sys.stdout.write(
             f"{done.prompts} prompts, {done.partitions} of them new partitions; {done.reported} steps reported, "
-            f"{done.known} known to Dagster\n"
+            f"{done.known} known to Dagster; the checks of {done.checked} reported\n"
         )
     if done.unreadable:
         sys.exit(1)
