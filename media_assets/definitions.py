@@ -21,6 +21,7 @@ from media_assets.defs.resources import (
     ReplicateResource,
     StoreResource,
     StudioResource,
+    owners_of_settings,
 )
 from media_assets.defs.spend_report import daily_spend_report, spend_report_job, spend_report_schedule
 
@@ -30,11 +31,12 @@ warnings.filterwarnings("ignore", "Parameter `owners` of initializer `SensorDefi
 warnings.filterwarnings("ignore", "InitResourceContext.dagster_run is deprecated", DeprecationWarning)
 
 
-def build_defs(*, owners: Sequence[str] = (), **overrides: Any) -> dg.Definitions:
+def build_defs(*, owners: Sequence[str] | None = None, **overrides: Any) -> dg.Definitions:
     """Build the project's definitions.
 
     Args:
-        owners: Whose the assets are, for the UI: e-mail addresses, and teams as ``team:NAME``.
+        owners: Whose the assets are, for the UI: e-mail addresses, and teams as ``team:NAME``. None: those of the
+            setting ``MEDIA_ASSETS_OWNERS``.
         overrides: Resources to use in place of the defaults, by name: ``store``, ``ledger``, ``local``,
             ``replicate``, ``fal``, ``openai``, ``elevenlabs``.
     """
@@ -53,7 +55,7 @@ def build_defs(*, owners: Sequence[str] = (), **overrides: Any) -> dg.Definition
         raise TypeError(message)
     given = resources | overrides
     return dg.Definitions(
-        assets=_assets(owners),
+        assets=_assets(owners_of_settings() if owners is None else owners),
         jobs=[films, batch, submit_prompt, janitor, spend_report_job],
         sensors=[new_prompts, in_flight, run_failure_alert, budget_alert],
         schedules=[nightly_batch, spend_report_schedule],

@@ -40,6 +40,7 @@ def _cap(value: Any) -> Any:
 Usd = Annotated[str, Field(pattern=r"^\d+(\.\d+)?$")]
 UsdCap = Annotated[str, BeforeValidator(_cap), Field(pattern=r"^(none|\d+(\.\d+)?)$")]
 Places = Annotated[int, Field(ge=1)]
+Owner = Annotated[str, Field(pattern=r"^(team:[^\s,]+|[^\s@,:]+@[^\s@,:]+\.[A-Za-z]{2,})$")]
 Route = Annotated[list[str], NoDecode, BeforeValidator(_route), Field(min_length=1)]
 
 
@@ -126,6 +127,8 @@ class Settings(BaseSettings):
     """What it is sent: ``json``, or ``slack`` for Slack, Mattermost and Rocket.Chat."""
     alert_share: float = Field(default=0.8, gt=0, le=1)
     """The share of a budget at which it is called."""
+    owners: Annotated[list[Owner], NoDecode, BeforeValidator(_route)] = ["team:films"]
+    """Whose the assets are, for Dagster's UI: e-mail addresses, and teams as ``team:NAME``, comma-separated."""
     dagster_url: str = "http://127.0.0.1:3000"
     """Where people find Dagster: links in alerts lead there."""
     max_in_flight: int = Field(default=8, ge=1)

@@ -19,7 +19,7 @@ from media_assets.defs.resources import (
     StoreResource,
     StudioResource,
 )
-from media_assets.errors import BudgetExceededError, OutputLostError, ProviderUnavailableError
+from media_assets.errors import BudgetExceededError, ConfigurationError, OutputLostError, ProviderUnavailableError
 from media_assets.prompt import Step
 
 PACKAGE = Path(media_assets.__file__).parent
@@ -62,6 +62,30 @@ def test_every_asset_tells_what_it_is_and_leads_to_its_code() -> None:
             assert lines[one.line_number - 1].lstrip().startswith(("def ", "@")), one
             assert Path(one.file_path).is_relative_to(PACKAGE)
         assert references, key
+
+
+def _owners() -> set[tuple[str, ...]]:
+    graph = build_defs().resolve_asset_graph()
+    return {tuple(graph.get(key).owners) for key in graph.get_all_asset_keys()}
+
+
+def test_what_is_shipped_has_owners_and_a_setting_names_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody who runs the project as it is writes definitions of their own."""
+    assert {tuple(spec.owners) for spec in defs.resolve_all_asset_specs()} == {("team:films",)}
+    assert _owners() == {("team:films",)}
+
+    monkeypatch.setenv("MEDIA_ASSETS_OWNERS", "team:night-shift, ada.b+films@example.org")
+
+    assert _owners() == {("team:night-shift", "ada.b+films@example.org")}
+
+
+@pytest.mark.parametrize("owner", ["films", "team:", "ada@example", "ada@ex ample.org", "@example.org", "team:a b"])
+def test_what_dagster_takes_for_no_owner_is_told_by_its_setting(monkeypatch: pytest.MonkeyPatch, owner: str) -> None:
+    """Dagster's own error names the asset, and not the variable."""
+    monkeypatch.setenv("MEDIA_ASSETS_OWNERS", f"team:films,{owner}")
+
+    with pytest.raises(ConfigurationError, match="MEDIA_ASSETS_OWNERS"):
+        build_defs()
 
 
 def test_every_step_has_its_checks_and_none_can_stop_anything() -> None:

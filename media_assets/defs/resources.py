@@ -107,6 +107,15 @@ class StudioResource(dg.ConfigurableResource[None]):
         return {name: value for name, value in given.items() if value}
 
 
+def owners_of_settings() -> list[str]:
+    """Return whose the assets are.
+
+    Raises:
+        ConfigurationError: A setting cannot be used.
+    """
+    return list(load_settings().owners)
+
+
 def _run_cap(text: str) -> str:
     cap = read_cap_usd(text)
     if cap is None:
