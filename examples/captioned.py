@@ -10,6 +10,7 @@ in one run with it, and be left out silently (Dagster 1.13.27).
 
 import re
 import subprocess
+import tempfile
 from pathlib import Path
 
 import dagster as dg
@@ -60,24 +61,25 @@ def draw_line(text: str, size_px: tuple[int, int], target: Path) -> None:
 def burn_in(film: Path, script: str, target: Path) -> int:
     """Write a copy of a film that shows its script; return how many lines it has.
 
-    The words are drawn into pictures, so that nothing a script says is read as a command by ffmpeg.
+    The words are drawn into pictures, so that nothing a script says is read as a command by ffmpeg. However many they
+    are, ffmpeg reads one after the other. A run that is killed leaves the file as it was, never half of it.
     """
     info = probe(film)
     lines = lines_of(script)
     size_px = (info.width_px or 0, info.height_px or 0)
     target.parent.mkdir(parents=True, exist_ok=True)
-    inputs, graph = [], []
-    for number, (start_s, end_s) in enumerate(times_of(lines, info.duration_s or 0.0), start=1):
-        picture = target.with_name(f".{target.stem}-{number}.png")
-        draw_line(lines[number - 1], size_px, picture)
-        inputs += ["-i", str(picture)]
-        before = "0:v" if number == 1 else f"v{number - 1}"
-        graph.append(f"[{before}][{number}:v]overlay=enable='between(t,{start_s:.3f},{end_s:.3f})'[v{number}]")
-    command = [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", "-y", "-i", str(film), *inputs]
-    command += ["-filter_complex", ";".join(graph), "-map", f"[v{len(lines)}]", "-map", "0:a", "-c:a", "copy"]
-    subprocess.run([*command, "-pix_fmt", "yuv420p", "-movflags", "+faststart", str(target)], check=True)  # noqa: S603
-    for picture in target.parent.glob(f".{target.stem}-*.png"):
-        picture.unlink()
+    with tempfile.TemporaryDirectory(dir=target.parent, prefix=".captions-") as name:
+        folder = Path(name)
+        shown = []
+        for number, (start_s, end_s) in enumerate(times_of(lines, info.duration_s or 0.0)):
+            draw_line(lines[number], size_px, folder / f"{number}.png")
+            shown.append(f"file {number}.png\nduration {end_s - start_s:.3f}\n")
+        (folder / "lines.txt").write_text("".join(shown), encoding="utf-8")
+        command = [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", "-i", str(film), "-f", "concat"]
+        command += ["-i", str(folder / "lines.txt"), "-filter_complex", "[0:v][1:v]overlay[v]", "-map", "[v]"]
+        command += ["-map", "0:a", "-c:a", "copy", "-pix_fmt", "yuv420p", "-movflags", "+faststart"]
+        subprocess.run([*command, str(folder / "film.mp4")], check=True)  # noqa: S603
+        (folder / "film.mp4").replace(target)
     return len(lines)
 
 

@@ -10,7 +10,8 @@ from pathlib import Path
 import av
 import dagster as dg
 import pytest
-from captioned import CAPTIONED, defs, lines_of, times_of
+from backfilling import backfill, backfilling_instance
+from captioned import CAPTIONED, burn_in, lines_of, times_of
 from PIL import Image, ImageChops
 
 from media_assets.defs.partitions import PARTITIONS_NAME
@@ -32,8 +33,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def instance(tmp_path: Path) -> Iterator[dg.DagsterInstance]:
-    (tmp_path / "dagster").mkdir()
-    with dg.DagsterInstance.local_temp(str(tmp_path / "dagster")) as one:
+    with backfilling_instance(tmp_path / "dagster") as one:
         yield one
 
 
@@ -52,36 +52,75 @@ def a_prompt(key: str) -> Prompt:
     )
 
 
-def first_frame(path: Path) -> Image.Image:
-    """Return a film's first picture."""
+def frame(path: Path, at_s: float) -> Image.Image:
+    """Return what a film shows at some time."""
     with av.open(str(path)) as container:
-        return next(container.decode(video=0)).to_image()
+        return next(one for one in container.decode(video=0) if (one.time or 0.0) >= at_s - 1e-3).to_image()
 
 
-def test_the_whole_chain_and_the_own_asset_are_made_for_each_partition(
-    home: Path, instance: dg.DagsterInstance
-) -> None:
-    """As a backfill does it without a policy of its own: a run a partition."""
-    keys = ["a", "b"]
+def changed(film: Path, burnt: Path, *, at_s: float = 0.0) -> tuple[int, int, int, int]:
+    """Return the box in which two films differ: left, top, right, bottom; fails where they do not."""
+    difference = ImageChops.difference(frame(film, at_s), frame(burnt, at_s))
+    box = difference.convert("L").point(lambda value: 255 if value > 60 else 0).getbbox()
+    assert box is not None
+    return box
+
+
+def is_at_the_foot(box: tuple[int, int, int, int]) -> bool:
+    """Return whether that is where captions belong, in a picture of 512 pixels."""
+    return box[1] > 512 * 0.8
+
+
+def test_a_backfill_makes_the_films_and_then_the_own_asset(home: Path, instance: dg.DagsterInstance) -> None:
+    """One run makes all films; ``captioned``, which has no policy of its own, follows in a run a partition."""
+    keys, chain = ["a", "b"], ["image", "video", "audio", "merged"]
     with open_ledger(home) as ledger:
         ledger.prompts.pin(map(a_prompt, keys), source="test")
     instance.add_dynamic_partitions(PARTITIONS_NAME, keys)
-    graph = defs.resolve_asset_graph()
-    policies = {key.to_user_string(): graph.get(key).backfill_policy for key in graph.get_all_asset_keys()}
-    assert policies[CAPTIONED] is None, "shared with merged, it would be left out of the run"
-    job = defs.resolve_implicit_global_asset_job_def()
-    selected = [dg.AssetKey(name) for name in ("image", "video", "audio", "merged", CAPTIONED)]
 
-    for key in keys:
-        assert job.execute_in_process(instance=instance, partition_key=key, asset_selection=selected).success
+    ended = backfill(instance, "captioned", [*chain, CAPTIONED], keys)
 
+    assert ended.status.value == "COMPLETED_SUCCESS"
+    runs = [sorted(key.to_user_string() for key in run.asset_selection or ()) for run in instance.get_runs()]
+    assert sorted(runs) == [sorted(chain), [CAPTIONED], [CAPTIONED]]
     assert instance.get_materialized_partitions(dg.AssetKey(CAPTIONED)) == set(keys)
     film, burnt = home / "films" / "a.mp4", home / CAPTIONED / "a.mp4"
     assert probe(burnt).duration_s == pytest.approx(probe(film).duration_s, abs=0.2)
-    before, after = first_frame(film), first_frame(burnt)
-    box = ImageChops.difference(before, after).point(lambda value: 255 if value > 60 else 0).getbbox()
-    assert box is not None
-    assert box[1] > before.height * 0.8, "the words are at the foot"
+    assert is_at_the_foot(changed(film, burnt))
+
+
+def test_a_prompt_that_cannot_be_made_leaves_out_its_own_captions_alone(
+    home: Path, instance: dg.DagsterInstance
+) -> None:
+    bad = a_prompt("b").model_copy(update={"routes": {Step.IMAGE: ["no:such"]}})
+    with open_ledger(home) as ledger:
+        ledger.prompts.pin([a_prompt("a"), bad], source="test")
+    instance.add_dynamic_partitions(PARTITIONS_NAME, ["a", "b"])
+
+    ended = backfill(instance, "captioned", ["image", "video", "audio", "merged", CAPTIONED], ["a", "b"])
+
+    assert ended.status.value == "COMPLETED_FAILED"
+    assert instance.get_materialized_partitions(dg.AssetKey(CAPTIONED)) == {"a"}
+
+
+def test_the_films_of_long_scripts_show_each_line_in_its_time(home: Path) -> None:
+    """And whoever opened the file that was there before reads on in it: it is replaced whole, or not at all."""
+    with open_studio(home, load_settings().studio_options()) as studio:
+        film = asyncio.run(studio.make(a_prompt("long"))).path
+    assert film is not None
+    target = home / CAPTIONED / "long.mp4"
+    target.parent.mkdir()
+    target.write_bytes(b"before")
+
+    with target.open("rb") as reader:
+        assert burn_in(film, "Up. " * 39 + "And then all of them come down the hill.", target) == 40
+        assert reader.read() == b"before"
+
+    assert list(target.parent.iterdir()) == [target], "nothing else is left"
+    length_s = probe(film).duration_s or 0.0
+    early, late = (changed(film, target, at_s=share * length_s) for share in (0.4, 0.85))
+    assert is_at_the_foot(early)
+    assert late[2] - late[0] > 4 * (early[2] - early[0]), "the last line is longer"
 
 
 def test_lines_are_short_and_last_as_long_as_their_letters() -> None:
