@@ -59,6 +59,7 @@ LONG_FILES_FIRST = (
     "test_examples.py",
     "test_submission_canceled.py",
     "test_batch.py",
+    "test_backfill.py",
     "test_jobs.py",
     "test_in_flight.py",
     "test_sync.py",
