@@ -46,12 +46,15 @@ class Summary:
     failed_usd: dict[str, Decimal] = field(default_factory=dict)
     """Of those two: what went to purchases that failed."""
     superseded: list[str] = field(default_factory=list)
-    """Another prompt is pinned under the key by now; it has a run of its own."""
+    """Another prompt is pinned under the key by now: nothing was made of the old one."""
     spent_usd: Decimal = Decimal(0)
 
     def add(self, film: Film) -> None:
         """Take in how one prompt ended."""
         self.spent_usd += film.spent_usd
+        if film.superseded:
+            self.superseded.append(film.key)
+            return
         if film.error is not None:
             (self.deferred if film.deferred else self.failed)[film.key] = film.error
             self.failed_usd[film.key] = film.failed_usd
@@ -63,7 +66,7 @@ class Summary:
     @property
     def ended(self) -> int:
         """Return how many prompts have ended so far, in whatever way."""
-        return len(self.done) + len(self.cached) + len(self.failed) + len(self.deferred)
+        return sum(map(len, (self.done, self.cached, self.failed, self.deferred, self.superseded)))
 
     @property
     def counts(self) -> dict[str, int]:
@@ -133,7 +136,7 @@ async def make_batch(
 
     Args:
         studio: Makes them.
-        prompts: Which; the first ones are begun first.
+        prompts: Which; the first ones are begun first, and asked first when there is money.
         summary: Of them, with what :func:`quoted` said; each film is added to it as it ends.
         options: How far finished steps may be left.
         wanted: The steps that are wanted; what they need is made too.

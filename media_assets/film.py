@@ -98,6 +98,8 @@ class Film:
     path: Path | None = None
     """The exported film; None while there is none."""
     error: MediaAssetsError | None = None
+    superseded: bool = False
+    """Whether nothing was made because another prompt was pinned under the key meanwhile: the film is that one's."""
 
     def add(self, step: Step, result: StepResult | MediaAssetsError, outlay: Outlay) -> None:
         """Take what came of a step; for one that was not made also what went to its purchases all the same."""
@@ -155,6 +157,8 @@ class Film:
         }
         if self.open:
             made["open"] = [one.as_dict() for one in self.open]
+        if self.superseded:
+            made["superseded"] = True
         return made if self.error is None else made | {"error": self.error.as_dict()}
 
     def _missing(self, step: Step) -> dict[str, Any]:

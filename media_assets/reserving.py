@@ -18,14 +18,16 @@ from media_assets.ledger import Ledger
 from media_assets.ledger.budgets import Cap, Need, Shortfall, exceeded
 from media_assets.prompt import Prompt, Step
 from media_assets.threads import in_thread
+from media_assets.turns import Ask, Turns
 
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.05, 1.0
 
 
 class Places:
-    """How many chains may be at work at once."""
+    """How many chains may be at work at once, and the order in which they ask for money."""
 
     def __init__(self, count: int) -> None:
+        self.turns = Turns()
         self._semaphore = asyncio.Semaphore(count)
         self._freed = asyncio.Event()
 
@@ -50,12 +52,16 @@ class Place:
     """One chain's place, while it has one."""
 
     def __init__(self, places: Places) -> None:
+        self.turns = places.turns
+        self.number = 0
+        """Which of them it was to come; 0 until it has."""
         self._places = places
         self._is_mine = False
         self._taking = asyncio.Lock()
 
     async def take(self) -> None:
         """Wait for a place, and take it; nothing to do when the chain has one, for another of its steps."""
+        self.number = self.number or self.turns.draw()
         async with self._taking:
             if not self._is_mine:
                 await self._places._take()  # noqa: SLF001 - the two are one
@@ -73,6 +79,15 @@ class Place:
         if self._is_mine:
             self._is_mine = False
             self._places._give_back()  # noqa: SLF001 - as above
+
+    def pass_on(self) -> None:
+        """Let those behind it ask for money: this chain needs none, or has asked."""
+        self.turns.pass_on(self.number)
+
+    def end(self) -> None:
+        """Stand in nobody's way any more."""
+        self.pass_on()
+        self.leave()
 
 
 Tell = Callable[[Step, str], None]
@@ -105,6 +120,22 @@ class Reservations:
             yield
         finally:
             self._waiting.discard(plan_id)
+
+    @contextlib.contextmanager
+    def trying(self, plan_id: str) -> Iterator[None]:
+        """Count a plan that waits as one that will settle something while it reserves, and after it has.
+
+        The others would lose hope else, in the moment before the plan's chain goes on. Blocking.
+        """
+        with self._one_by_one:
+            was_waiting = plan_id in self._waiting
+            self._waiting.discard(plan_id)
+            try:
+                yield
+            except BaseException:
+                if was_waiting:
+                    self._waiting.add(plan_id)
+                raise
 
     def settling(self, scopes: Collection[str], plan_id: str) -> set[str]:
         """Return those of the scopes under which something will be settled that a plan can wait for; blocking.
@@ -141,15 +172,21 @@ class Reserving:
         self._all = all_
         self._prompt = prompt
         self._run_id = run_id
+        self._place = place
         self.aside = place.aside
         self._tell = tell
         self._is_open = False
 
-    async def open(self, need: Need) -> None:
+    async def open(self, need: Need, *, while_pinned: str = "") -> None:
         """Open the plan with the worst case of every step reserved, or with nothing. Waits where waiting helps.
+
+        Args:
+            need: What for.
+            while_pinned: Digest of the prompt that has to be pinned in that moment; empty: whatever is.
 
         Raises:
             BudgetExceededError: Caps would be passed; nothing is opened.
+            SupersededError: Another prompt is pinned; nothing is opened.
         """
 
         def write(caps: list[Cap]) -> None:
@@ -161,10 +198,17 @@ class Reserving:
                 caps=caps,
                 providers=need.providers,
                 digest=prompt.digest,
+                while_pinned=while_pinned,
             )
             self._is_open = True
 
-        await self._reserve(need, write)
+        try:
+            await self._reserve(need, write, number=self._place.number)
+        except BudgetExceededError:
+            if while_pinned:
+                # Nobody wants the money for it any more.
+                await in_thread(self._all.ledger.prompts.require_pinned, self._prompt.key, while_pinned)
+            raise
 
     async def swap(self, step: Step, provider: str, micro_usd: int) -> None:
         """Reserve for another model of a step, in place of what no purchase took over. Waits where waiting helps.
@@ -174,7 +218,8 @@ class Reserving:
         """
         need = Need({step: micro_usd}, {step: provider})
         prompts = self._all.ledger.prompts
-        await self._reserve(need, lambda caps: prompts.reserve_again(self.plan_id, need, caps))
+        # Before films that are not begun: this one is paid for in part.
+        await self._reserve(need, lambda caps: prompts.reserve_again(self.plan_id, need, caps), number=0)
 
     async def close(self) -> None:
         """Give back what no purchase took over."""
@@ -185,20 +230,34 @@ class Reserving:
         # Asked anew each time: the window is that of the reservation, and a wait may go past midnight.
         return self._all.caps_of(self._prompt, run_id=self._run_id, providers=need.billed_by())
 
-    async def _reserve(self, need: Need, write: Callable[[list[Cap]], None]) -> None:
-        while True:
-            try:
-                return await in_thread(write, self._caps(need))
-            except BudgetExceededError as error:
-                if not error.may_pass or self._all.wait_s <= 0:
-                    raise
-                scopes = error.scopes
+    async def _reserve(self, need: Need, write: Callable[[list[Cap]], None], *, number: int) -> None:
+        def refusal() -> BudgetExceededError | None:
+            short = self._all.ledger.spending.shortfalls(need, self._caps(need))
+            return exceeded(short) if short else None
+
+        def reserve() -> None:
+            with self._all.trying(self.plan_id):
+                write(self._caps(need))
+
+        ask = Ask(number, refusal=refusal, reserve=reserve)
+        async with self._place.turns.asking(ask):
+            error = await self._place.turns.ask(ask)
+            if error is None:
+                return
+            if not error.may_pass or self._all.wait_s <= 0:
+                raise error
             async with self.aside():
                 with self._all.waiting(self.plan_id):
-                    await self._wait(need, scopes)
+                    await self._wait_or_give_up(ask, need, error.scopes)
 
-    async def _wait(self, need: Need, scopes: Collection[str]) -> None:
-        """Wait until there may be room, or it is certain that there is none.
+    async def _wait_or_give_up(self, ask: Ask, need: Need, scopes: Collection[str]) -> None:
+        try:
+            await self._wait(ask, need, scopes)
+        except BudgetExceededError as error:
+            await self._place.turns.give_up(ask, error)
+
+    async def _wait(self, ask: Ask, need: Need, scopes: Collection[str]) -> None:
+        """Wait until the money is there, or it is certain that it will not be.
 
         Raises:
             BudgetExceededError: No living process will settle what is in the way, or none has for too long.
@@ -208,11 +267,12 @@ class Reserving:
         while True:
             # Asked before the amounts are, so that what is settled in between is seen in them.
             hopeful = await in_thread(self._all.settling, scopes, self.plan_id)
-            short = await in_thread(self._all.ledger.spending.shortfalls, need, self._caps(need))
-            if not short or not all(one.may_pass for one in short):
+            error = await in_thread(ask.refusal) or await self._place.turns.ask(ask)
+            if error is None:
                 return
-            error, hopeless = exceeded(short), set(scopes) - hopeful
-            scopes = error.scopes
+            hopeless, scopes = set(scopes) - hopeful, error.scopes
+            if not error.may_pass:
+                raise error
             is_new = error.message != told
             since = time.monotonic() if is_new else since
             if blocking := hopeless & set(scopes):
@@ -224,5 +284,6 @@ class Reserving:
             if is_new:
                 told = error.message
                 self._tell(step, told)
-            await asyncio.sleep(pause_s)
+            if await ask.answer(pause_s):
+                return
             pause_s = min(pause_s * 1.5, _LONGEST_PAUSE_S)

@@ -12,15 +12,17 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime
 from pathlib import Path
 
-from media_assets.artifact import Artifact, ArtifactStore
+from media_assets.artifact import ArtifactStore
 from media_assets.caps import Caps
 from media_assets.catalog import load_catalog
 from media_assets.chain import Chain, ChainContext, Say, Tell
 from media_assets.crash_points import crash_point
 from media_assets.errors import DefectError, MediaAssetsError, Problem
+from media_assets.exporting import export_film
 from media_assets.film import FILMS, Film, StepResult
 from media_assets.ledger import Ledger, open_ledger
 from media_assets.ledger.ownership import OwnershipOptions
+from media_assets.ledger.pins import SupersededError
 from media_assets.plan import Plan, Planner, PlanSettings
 from media_assets.prompt import Prompt, Step
 from media_assets.providers.endpoints import Endpoints
@@ -77,9 +79,15 @@ class MakeOptions:
     source: str = "library"
     """Where the prompts came from, for people."""
     pinned: bool = False
-    """Whether the prompts were read from the ledger, so that they are not pinned anew."""
+    """Whether the prompts were read from the ledger: not pinned anew, and not begun once others are pinned."""
+    seen: Mapping[str, str] = field(default_factory=dict)
+    """Digests that were pinned when they were read, by key, where they are not the prompts' own: new takes."""
     run_id: str = ""
     """The run whose cap counts, at most 80 characters; empty: each call is a run of its own."""
+
+    def while_pinned(self, prompt: Prompt) -> str:
+        """Return the digest that has to be pinned for a prompt to be bought; empty: whatever is."""
+        return self.seen.get(prompt.key, prompt.digest) if self.pinned else ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -206,6 +214,9 @@ class Studio:
         except asyncio.CancelledError:
             await in_thread(self.ledger.prompts.set_status, prompt, "pending")
             raise
+        except SupersededError:
+            film.superseded = True
+            return film
         except MediaAssetsError as error:
             film.error = error
         except Exception as error:  # noqa: BLE001 - P6: our own bug in one prompt must not end a batch
@@ -219,6 +230,8 @@ class Studio:
         return film
 
     async def _attempt(self, call: _Call, prompt: Prompt, film: Film) -> None:
+        if while_pinned := call.options.while_pinned(prompt):
+            await in_thread(self.ledger.prompts.require_pinned, prompt.key, while_pinned)
         look = Standings(self.ledger, self.store).of
         standings = await in_thread(look, prompt, upgrade=call.options.upgrade)
 
@@ -233,12 +246,13 @@ class Studio:
         missing = self.missing(prompt, standings, call.wanted)
         if not missing:
             # Everything is there: nothing to quote, reserve or check, however many prompts ask.
+            call.place.pass_on()
             await self._run_chain(make, film)
             return
         try:
             plan = await in_thread(self.planner.plan, prompt, today=self.today(), standings=standings)
             plan.require()
-            await reserving.open(plan.need(missing))
+            await reserving.open(plan.need(missing), while_pinned=while_pinned)
             await self._run_chain(make, film)
         finally:
             await reserving.close()
@@ -254,9 +268,9 @@ class Studio:
         """Make many prompts, each through its own chain, and yield each film as it ends. **Costs money** likewise.
 
         At most ``max_in_flight`` are at work at once; prompts are drawn as places free up, so a long iterable is
-        never held in memory. One that waits for money, or
-        for a provider to tell what came of a submission, leaves its place to others, as far as not too many wait. One
-        prompt's failure is its film's ``error`` and stops nobody else.
+        never held in memory. They are asked for money in their order. One that waits for it, or for a provider to tell
+        what came of a submission, leaves its place to others, as far as not too many wait. One prompt's failure is its
+        film's ``error`` and stops nobody else.
         """
         source, places = iter(prompts), Places(self.max_in_flight)
         call = _Call(wanted=frozenset(wanted), options=_in_a_run(options), on_event=on_event, place=Place(places))
@@ -287,7 +301,7 @@ class Studio:
         try:
             return await self._attempt_in(call, prompt)
         finally:
-            call.place.leave()
+            call.place.end()
 
     async def _run_chain(self, make: _Make, film: Film) -> None:
         prompt, policy = make.prompt, make.call.options.unknown
@@ -314,7 +328,7 @@ class Studio:
         film.error = chain.failure
         merged = film.steps.get(Step.MERGED)
         if film.error is None and merged is not None and merged.artifact is not None:
-            film.path = await in_thread(self._export, prompt, merged.artifact)
+            film.path = await in_thread(export_film, self.home, self.ledger, self.store, prompt, merged.artifact)
             crash_point("merged")
 
     def _note(self, prompt: Prompt, film: Film) -> None:
@@ -324,21 +338,6 @@ class Studio:
             return
         done = "degraded" if film.degraded else "done"
         self.ledger.prompts.set_status(prompt, done if film.path is not None else "pending")
-
-    def _export(self, prompt: Prompt, merged: Artifact) -> Path:
-        """Put the film where people look for it; left alone when it is there already."""
-        target = self.home / FILMS / f"{prompt.key}.mp4"
-        source = self.store.local_path(merged)
-        if not self.ledger.prompts.is_pinned(prompt):
-            # Another prompt was pinned while this one was made: the key's film is that one's.
-            return source
-        with contextlib.suppress(FileNotFoundError):
-            there, wanted = target.stat(), source.stat()
-            # The copy carries its source's time, so that an unchanged film is known without reading it.
-            if (there.st_size, there.st_mtime_ns) == (wanted.st_size, wanted.st_mtime_ns):
-                return target
-        self.store.export(merged, target, owner=self.ledger.owner.id)
-        return target
 
 
 def _in_a_run(options: MakeOptions | None) -> MakeOptions:

@@ -56,7 +56,7 @@ MAY_READ_ENVIRONMENT: Mapping[str, str] = {
 
 LAYERS: tuple[tuple[str, ...], ...] = (
     ("errors", "crash_points", "durable", "threads", "canonical", "redact", "letters", "spreadsheet"),
-    ("prompt", "recall"),
+    ("prompt", "recall", "turns"),
     ("prompt_file",),
     ("growing_file",),
     ("catalog",),
@@ -74,7 +74,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("purchase",),
     ("left_open", "outlays", "routes", "siblings", "standing", "steps"),
     ("film", "judging"),
-    ("drafting", "found", "made"),
+    ("drafting", "exporting", "found", "made"),
     ("plan",),
     ("reserving",),
     ("chain",),

@@ -119,13 +119,20 @@ def test_a_defect_in_one_step_leaves_its_sibling_finished(tmp_path: Path) -> Non
 
 def test_an_older_make_that_ends_later_does_not_replace_the_film(tmp_path: Path) -> None:
     """The film under a key is that of the prompt that is pinned, whichever run ends last."""
-    old, new = cheap_prompt(), cheap_prompt(prompt="a blue barn at night")
-    with studio_on(tmp_path) as studio:
-        newer: Film = asyncio.run(studio.make(new))
+    old, new = cheap_prompt(routes=OWN_ROUTES), cheap_prompt(prompt="a blue barn at night")
+    newer: list[Film] = []
+
+    def before(which: str, _arguments: LocalArguments) -> None:
+        if which == "landscape":
+            with studio_on(tmp_path) as other:
+                newer.append(asyncio.run(other.make(new)))
+
+    with studio_on(tmp_path, models=OWN, provider=OwnProvider(before=before)) as studio:
+        studio.ledger.prompts.pin([old], source="test")
         older: Film = asyncio.run(studio.make(old, options=MakeOptions(pinned=True)))
         pinned = studio.ledger.prompts.get("cheap")
 
-    assert newer.path == tmp_path / "films" / "cheap.mp4"
+    assert [film.path for film in newer] == [tmp_path / "films" / "cheap.mp4"]
     assert older.path is not None
     assert older.path.is_relative_to(tmp_path / "artifacts")
     assert pinned is not None

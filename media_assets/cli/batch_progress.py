@@ -117,6 +117,8 @@ def _told(summary: Summary) -> str:
 def _outcome(film: Film) -> str:
     if film.error is not None:
         return "deferred" if film.deferred else "failed"
+    if film.superseded:
+        return "superseded"
     if film.cached:
         return "there already"
     return "made, with a stand-in" if film.degraded else "made"

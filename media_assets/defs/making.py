@@ -72,6 +72,8 @@ class Wanted:
         self.failed: dict[str, MediaAssetsError] = {}
         self.superseded: list[str] = []
         """Another prompt is pinned under the key than the run was started for."""
+        self.seen: dict[str, str] = {}
+        """Digests of what was pinned when the prompts were looked up, by key."""
         self._studio = studio
         self._config = config
         self._origin = origin
@@ -101,10 +103,13 @@ class Wanted:
         if digest is not None and found.prompt.digest != digest:
             self.superseded.append(key)
             return
-        prompt = (pinned.raise_takes(key, takes, origin=self._origin) if takes else None) or found.prompt
+        prompt, seen = found.prompt, found.prompt.digest
+        if takes and (raised := pinned.raise_takes(key, takes, origin=self._origin)):
+            prompt, seen = raised
         if cap := self._config.max_cost_usd:
             fields = {**prompt.model_dump(mode="json"), "max_cost_usd": cap}
             prompt = validate_prompt("the run's configuration", fields)
+        self.seen[key] = seen
         self.prompts.append(prompt)
 
 
@@ -148,7 +153,7 @@ def make(studio: Studio, wanted: Wanted, config: MakeConfig, report: Report) -> 
         BaseException: What interrupted the run; what had finished by then is reported.
     """
     report.forget_parent()
-    options = _options(config, run_id=report.origin)
+    options = _options(config, run_id=report.origin, seen=wanted.seen)
     keys = [prompt.key for prompt in wanted.prompts]
     watch = parent_watch()
 
@@ -177,7 +182,7 @@ def make(studio: Studio, wanted: Wanted, config: MakeConfig, report: Report) -> 
 
     grace_s = studio.transport.options.cancel_grace_s + _BESIDES_S
     quote = run_blocking(quote_all, grace_s=grace_s, poll_s=_POLL_S)
-    report.begin(quote, studio)
+    report.begin(quote, studio, seen=wanted.seen)
     summary = Summary(quote=quote, failed=dict(wanted.failed), superseded=list(wanted.superseded))
     spent = SpentSoFar.since_now(studio.ledger, keys)
     try:
@@ -195,12 +200,13 @@ def make(studio: Studio, wanted: Wanted, config: MakeConfig, report: Report) -> 
     return Outcome(summary=summary, unmade=unmade)
 
 
-def _options(config: MakeConfig, *, run_id: str) -> MakeOptions:
+def _options(config: MakeConfig, *, run_id: str, seen: Mapping[str, str]) -> MakeOptions:
     return MakeOptions(
         upgrade=config.upgrade,
         retry_failed=config.retry_failed,
         unknown=_policy(config.unknown),
         pinned=True,
+        seen=seen,
         run_id=run_id,
     )
 

@@ -72,6 +72,7 @@ class Report:
         self._single = yields and len(keys) == 1
         self._in_full = len(keys) <= _MOST_IN_FULL
         self._studio: Studio | None = None
+        self._seen: Mapping[str, str] = {}
         self._tags = {"prompt": next(iter(keys))} if len(keys) == 1 else {"prompts": str(len(keys))}
         self._todo: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
         self._chains: dict[str, dict[Step, StepResult]] = {}
@@ -91,14 +92,15 @@ class Report:
         if _COST_TAG in self._context.run.tags:
             self._tag_cost(Decimal(0))
 
-    def begin(self, quote: Quote, studio: Studio) -> None:
+    def begin(self, quote: Quote, studio: Studio, *, seen: Mapping[str, str]) -> None:
         """Log what the run may cost, before anything is sent, and tag it with that.
 
         Args:
             quote: What it may cost.
             studio: That makes it; open until :meth:`end`.
+            seen: Digests of what was pinned when the prompts were looked up, by key.
         """
-        self._studio = studio
+        self._studio, self._seen = studio, seen
         self._context.log.info("at most %s USD will be spent: %s", quote.estimate_usd, quote)
         own(self._context, studio.ledger.owner.id, **self._tags, quote_usd=str(quote.estimate_usd), **{_COST_TAG: "0"})
 
@@ -168,16 +170,30 @@ class Report:
             self._conformities[key, result.step] = conformity_of(self._studio, key, result)
         if self._single and result.step in self.wanted:
             self._waiting[result.step] = result
-        else:
+        elif not self._is_late(key):
             self._log(key, result)
+
+    def _is_late(self, key: str) -> bool:
+        """Whether another prompt was pinned while this one was made: the newest materialization is to be that one's."""
+        if self._studio is None or self._studio.ledger.prompts.is_pinned(key, self._seen[key]):
+            return False
+        self._context.log.warning(
+            "%s: the prompt was changed while it was made; what was made is kept, and not reported as the newest.", key
+        )
+        return True
 
     def flush(self) -> None:
         """Log everything that had finished, when the run is interrupted."""
         self.tick()
+        self._drop_late()
         for key in self._chains if self._single else ():
             for result in self._waiting.values():
                 self._log(key, result)
         self._waiting.clear()
+
+    def _drop_late(self) -> None:
+        if self._waiting and any(map(self._is_late, self._chains)):
+            self._waiting.clear()
 
     def tell_open(self, left: list[LeftOpen]) -> None:
         """Log what a run that was interrupted leaves open at the providers."""
@@ -219,6 +235,8 @@ class Report:
             )
         if not self._single:
             self._context.log.info("%s", _told(summary.counts, summary.spent_usd, summary.quote))
+        # What is yielded is logged in a moment; the run of a prompt that is pinned only now takes longer to begin.
+        self._drop_late()
         self._todo.put(lambda: self._tag_cost(summary.spent_usd))
         self._tell_all()
         if self._problem is not None:

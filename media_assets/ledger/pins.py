@@ -8,10 +8,14 @@ from typing import Any
 import sqlalchemy as sa
 from pydantic import ValidationError
 
-from media_assets.errors import LedgerError, Rerun
+from media_assets.errors import LedgerError, MediaAssetsError, Rerun
 from media_assets.ledger.clock import utc_now
 from media_assets.ledger.schema import prompt
 from media_assets.prompt import Prompt
+
+
+class SupersededError(MediaAssetsError):
+    """Another prompt is pinned under the key by now. Nothing was sent or changed, and nothing has failed."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,6 +51,9 @@ class Unreadable:
     """As a :class:`PinnedPrompt` has it."""
 
 
+_DIGEST = sa.select(prompt.c.digest).where(prompt.c.key == sa.bindparam("its_key"))
+
+
 @dataclass(frozen=True, kw_only=True)
 class Arrival:
     """On what terms a prompt comes through the inbox."""
@@ -66,6 +73,18 @@ class Known:
 def row_of(connection: sa.Connection, key: str) -> sa.Row[Any] | None:
     """Return the row of a key."""
     return connection.execute(sa.select(prompt).where(prompt.c.key == key)).one_or_none()
+
+
+def require(connection: sa.Connection, key: str, digest: str) -> None:
+    """Hold that a prompt is pinned still.
+
+    Raises:
+        SupersededError: Another one is.
+    """
+    known = connection.execute(_DIGEST, {"its_key": key}).scalar_one_or_none()
+    if known != digest:
+        message = f"the prompt {key} was changed meanwhile; nothing was sent for what it was."
+        raise SupersededError(message)
 
 
 def newest_arrival(connection: sa.Connection) -> int:

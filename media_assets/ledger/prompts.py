@@ -115,13 +115,16 @@ class Prompts:
         with self._database.read() as connection:
             return pins.effective(pins.row_of(connection, one.key), one)
 
-    def raise_takes(self, key: str, steps: Iterable[Step], *, origin: str) -> Prompt | None:
+    def raise_takes(self, key: str, steps: Iterable[Step], *, origin: str) -> tuple[Prompt, str] | None:
         """Pin the next take of some steps, once for each origin: asking again gives the same takes.
 
         Args:
             key: Whose; None is returned when it is not pinned.
             steps: Which steps are to be bought anew.
             origin: Who asks, for example the first run of a chain of retries.
+
+        Returns:
+            The prompt with these takes, and the digest of what is pinned now, which may have newer ones.
         """
         with self._database.write() as connection:
             known = pins.row_of(connection, key)
@@ -137,7 +140,7 @@ class Prompts:
                     .where(prompt.c.key == key)
                     .values(pin_seq=prompt.c.pin_seq + 1, **pins.pinned_as(newest))
                 )
-            return pinned.with_take(takes)
+            return pinned.with_take(takes), newest.digest
 
     def _take_for(self, connection: sa.Connection, pinned: Prompt, which: Step, origin: str) -> int:
         mine = {"origin": origin, "prompt_key": pinned.key, "step": str(which)}
@@ -211,11 +214,23 @@ class Prompts:
                 .values(status=status, error=record, updated_at=utc_now())
             )
 
-    def is_pinned(self, one: Prompt) -> bool:
-        """Whether exactly this prompt is pinned under its key."""
+    def is_pinned(self, key: str, digest: str) -> bool:
+        """Whether exactly this prompt is pinned under the key."""
+        try:
+            with self._database.read() as connection:
+                pins.require(connection, key, digest)
+        except pins.SupersededError:
+            return False
+        return True
+
+    def require_pinned(self, key: str, digest: str) -> None:
+        """Hold that exactly this prompt is pinned under the key.
+
+        Raises:
+            SupersededError: Another one is.
+        """
         with self._database.read() as connection:
-            known = pins.row_of(connection, one.key)
-        return known is not None and bool(known.digest == one.digest)
+            pins.require(connection, key, digest)
 
     def open_plan(
         self,
@@ -226,6 +241,7 @@ class Prompts:
         caps: Collection[budgets.Cap],
         providers: Mapping[Step, str] | None = None,
         digest: str = "",
+        while_pinned: str = "",
     ) -> None:
         """Open a plan of this process, with its whole worst case reserved, and mark the prompt as running.
 
@@ -236,9 +252,11 @@ class Prompts:
             caps: The limits that apply.
             providers: Who would bill each step; needed for providers' caps alone.
             digest: The prompt's; another one that is pinned by now is not marked.
+            while_pinned: Digest of the prompt that has to be pinned at the reservation; empty: whatever is.
 
         Raises:
             BudgetExceededError: A cap would be passed; nothing is opened.
+            SupersededError: Another prompt is pinned; nothing is opened.
         """
         now = utc_now()
         self._owner.renew()
@@ -247,6 +265,8 @@ class Prompts:
         self._at_work.add(plan_id)
         try:
             with self._database.write(_plan_stands(plan_id), point="reserve") as connection:
+                if while_pinned:
+                    pins.require(connection, key, while_pinned)
                 connection.execute(_OPEN_PLAN, opened)
                 budgets.reserve(connection, plan_id=plan_id, need=budgets.Need(amounts, providers or {}), caps=caps)
                 connection.execute(_MARK, {"its_key": key, "its_digest": digest, **running})

@@ -1,5 +1,9 @@
 """What both ways of materializing share in tests: prompts that are made in a moment, and what came of a run."""
 
+import contextlib
+import threading
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +15,7 @@ from media_assets.defs.partitions import PARTITIONS_NAME
 from media_assets.ledger import open_ledger
 from media_assets.ledger.rows import PurchaseRow
 from media_assets.prompt import Prompt
+from media_assets_tests.simulated import Market
 
 FOUR = ["image", "video", "audio", "merged"]
 
@@ -40,6 +45,22 @@ def purchases_of(home: Path, key: str) -> dict[str, PurchaseRow]:
     by_step = {row.step: row for row in rows}
     assert len(by_step) == len(rows)
     return by_step
+
+
+@contextlib.contextmanager
+def at_first_post(market: Market, then: Callable[[], object]) -> Iterator[None]:
+    """Do something as soon as a picture has been asked for, beside whatever asks."""
+
+    def wait() -> None:
+        while not market.posts("replicate"):
+            time.sleep(0.02)
+        then()
+
+    waiting = threading.Thread(target=wait, daemon=True)
+    waiting.start()
+    yield
+    waiting.join(timeout=60)
+    assert not waiting.is_alive()
 
 
 def run_config(config: dict[str, Any]) -> dict[str, Any]:

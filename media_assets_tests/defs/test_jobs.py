@@ -17,10 +17,17 @@ from media_assets.defs.partitions import PARTITIONS_NAME
 from media_assets.ledger import open_ledger
 from media_assets.ledger.pins import Arrival, readable
 from media_assets.prompt import Prompt
-from media_assets_tests.defs.materializing import FOUR, newest_checks, pin, purchases_of, quick
-from media_assets_tests.simulated import FAST, QUICK, open_market
+from media_assets_tests.defs.materializing import FOUR, at_first_post, newest_checks, pin, purchases_of, quick
+from media_assets_tests.simulated import FAST, QUICK, Market, open_market, paid_prompt
 
+_ROUTES = {"image": ["replicate:flux-schnell"], "video": ["fal:stable-video"], "audio": ["elevenlabs:flash-v2.5"]}
 _TINY = {"routes": {"audio": ["local:silence"]}}
+
+
+def _paid(key: str, **fields: Any) -> Prompt:
+    return paid_prompt(
+        **{"key": key, "prompt": f"barn {key}", "script": f"Old words of {key}.", "routes": _ROUTES, **fields}
+    )
 
 
 class Jobs:
@@ -79,6 +86,15 @@ def jobs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Jobs]:
     monkeypatch.setenv("MEDIA_ASSETS_HOME", str(home))
     with dg.DagsterInstance.local_temp(str(storage)) as instance:
         yield Jobs(instance, home)
+
+
+@pytest.fixture
+def market(jobs: Jobs, monkeypatch: pytest.MonkeyPatch) -> Iterator[Market]:
+    """Providers that jobs buy from; a picture takes them a second."""
+    with open_market(jobs.home, latency_s={"replicate": (1.0, 1.0), "fal": (0.1, 0.2)}) as market:
+        for name, value in {**market.simulator.environment(), **FAST}.items():
+            monkeypatch.setenv(name, value)
+        yield market
 
 
 def test_a_batch_makes_what_is_still_to_be_made_and_says_what_came_of_it(jobs: Jobs) -> None:
@@ -186,12 +202,68 @@ def test_a_prompt_that_was_changed_meanwhile_is_left_to_its_own_run(jobs: Jobs) 
     assert purchases_of(jobs.home, "b") == {}
 
 
-def test_a_batch_is_made_in_the_order_of_priority(jobs: Jobs) -> None:
+def test_a_batch_is_made_in_the_order_of_priority(jobs: Jobs, market: Market, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All are begun at once, and the money of the day is enough for one."""
+    monkeypatch.setenv("MEDIA_ASSETS_MAX_DAY_USD", "0.09")
     with open_ledger(jobs.home) as ledger:
         for key, priority in (("low", 0), ("high", 9), ("middle", 5)):
-            prompt = Prompt.model_validate(quick(key, **_TINY))
-            ledger.prompts.pin([prompt], source="test", arrival=Arrival(priority=priority))
+            ledger.prompts.pin([_paid(key)], source="test", arrival=Arrival(priority=priority))
         assert [one.key for one in ledger.prompts.waiting()] == ["high", "middle", "low"]
+
+    run = jobs.run("batch", "make_batch")
+
+    assert run.success
+    assert jobs.materialized(run) == {"high": set(FOUR)}
+    assert (jobs.summary(run)["done_count"], jobs.summary(run)["deferred_count"]) == (1, 2)
+    assert len(market.accepted()) == 3
+
+
+def test_a_prompt_that_is_changed_while_the_batch_is_at_work_is_not_bought_as_it_was(
+    jobs: Jobs, market: Market, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was what the batch was asked for when the batch began."""
+    monkeypatch.setenv("MEDIA_ASSETS_MAX_IN_FLIGHT", "1")
+    prompts = {key: _paid(key) for key in ("a", "b", "c")}
+    pin(jobs.home, *(json.loads(one.model_dump_json()) for one in prompts.values()))
+    changed = json.loads(_paid("c", script="New words.").model_dump_json())
+
+    with at_first_post(market, lambda: pin(jobs.home, changed)):
+        digests = {key: one.digest for key, one in prompts.items()}
+        run = jobs.run("batch", "make_batch", {"keys": list(prompts), "digests": digests})
+
+    assert run.success
+    assert jobs.materialized(run) == {"a": set(FOUR), "b": set(FOUR)}
+    summary = jobs.summary(run)
+    assert (summary["done_count"], summary["superseded_count"]) == (2, 1)
+    assert purchases_of(jobs.home, "c") == {}
+    assert len(market.accepted()) == 3 * 2
+    with open_ledger(jobs.home) as ledger:
+        assert {one.prompt.key: one.status for one in readable(ledger.prompts.every())} == {
+            "a": "done",
+            "b": "done",
+            "c": "pending",
+        }
+
+
+def test_what_is_made_of_a_prompt_that_was_changed_meanwhile_is_not_reported_as_the_newest(
+    jobs: Jobs, market: Market
+) -> None:
+    """It is paid for and kept; the newer prompt's own run may end before this one."""
+    old, new = _paid("a"), _paid("a", prompt="another barn", script="New words.")
+    pin(jobs.home, json.loads(old.model_dump_json()))
+
+    with at_first_post(market, lambda: pin(jobs.home, json.loads(new.model_dump_json()))):
+        first = jobs.run("batch", "make_batch", {"keys": ["a"], "digests": {"a": old.digest}})
+    second = jobs.run("batch", "make_batch", {"keys": ["a"], "digests": {"a": new.digest}})
+
+    assert first.success
+    assert jobs.summary(first)["done_count"] == 1
+    assert {"image", "video", "merged"}.isdisjoint(jobs.materialized(first).get("a", ()))
+    assert jobs.materialized(second) == {"a": set(FOUR)}
+    told = " ".join(entry.user_message for entry in jobs.instance.all_logs(first.run_id))
+    assert "a: the prompt was changed while it was made" in told
+    with open_ledger(jobs.home) as ledger:
+        assert len(ledger.purchases.search(prompt_key="a")) == 2 * len(FOUR)
 
 
 def test_the_form_takes_a_prompt_and_makes_its_film(jobs: Jobs) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from media_assets.ledger import open_ledger
-from media_assets_tests.defs.materializing import FOUR, Stage
+from media_assets_tests.defs.materializing import FOUR, Stage, at_first_post, pin, quick
 from media_assets_tests.simulated import FAST, open_market
 
 
@@ -97,6 +97,24 @@ def test_an_interrupted_run_logs_what_was_called_back_and_what_still_runs(
     assert "called back, free, because the run was stopped" in told
     assert "is still open at replicate" in told
     assert "is kept there for 1 h" in told
+
+
+def test_a_run_whose_prompt_is_changed_meanwhile_yields_nothing(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The newest materialization is that of the prompt that is pinned, whichever run ends last."""
+    routes = {"image": ["replicate:flux-schnell"], "video": ["local:ken-burns"], "audio": ["local:silence"]}
+    stage.add("changed", routes=routes)
+    new = quick("changed", routes=routes, prompt="Another harbour")
+    with open_market(stage.home, latency_s={"replicate": (1.0, 1.0)}) as market:
+        for name, value in {**market.simulator.environment(), **FAST}.items():
+            monkeypatch.setenv(name, value)
+        with at_first_post(market, lambda: pin(stage.home, new)):
+            first = stage.materialize(FOUR, "changed")
+        second = stage.materialize(FOUR, "changed")
+
+        assert len(market.accepted()) == 2
+    assert stage.reported(first) == {}
+    assert "the prompt was changed while it was made" in stage.events(first)
+    assert set(stage.reported(second)) == set(FOUR)
 
 
 def test_unknown_partition_fails_with_what_to_do(stage: Stage) -> None:

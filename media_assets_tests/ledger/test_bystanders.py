@@ -266,9 +266,9 @@ def test_a_plan_is_known_by_its_own_name(world: World) -> None:
 
 
 def test_whether_a_prompt_is_pinned_is_asked_of_what_it_says(world: World) -> None:
-    assert world.ledger.prompts.is_pinned(world.a.prompt)
-    assert not world.ledger.prompts.is_pinned(cheap_prompt(key="a", script="Else."))
-    assert not world.ledger.prompts.is_pinned(cheap_prompt(key="c"))
+    assert world.ledger.prompts.is_pinned("a", world.a.prompt.digest)
+    assert not world.ledger.prompts.is_pinned("a", cheap_prompt(key="a", script="Else.").digest)
+    assert not world.ledger.prompts.is_pinned("c", cheap_prompt(key="c").digest)
 
 
 def test_the_newest_attempt_is_told_of_several(world: World) -> None:

@@ -85,14 +85,20 @@ def test_nothing_is_pinned_under_an_unknown_key(ledger: Ledger) -> None:
     assert ledger.prompts.raise_takes("cheap", [Step.VIDEO], origin="run-1") is None
 
 
+def _raise(ledger: Ledger, *steps: Step, origin: str, key: str = "cheap") -> tuple[Prompt, str]:
+    raised = ledger.prompts.raise_takes(key, steps, origin=origin)
+    assert raised is not None
+    return raised
+
+
 def test_a_new_take_is_given_once_for_each_origin(ledger: Ledger) -> None:
     """A retry of the run that asked for a new take must not buy another one."""
     _pin(ledger, cheap_prompt())
 
     takes = []
     for origin in ("run-1", "run-1", "run-2"):
-        raised = ledger.prompts.raise_takes("cheap", [Step.VIDEO], origin=origin)
-        assert raised is not None
+        raised, pinned_digest = _raise(ledger, Step.VIDEO, origin=origin)
+        assert pinned_digest == _pinned(ledger).prompt.digest
         takes.append((raised.take_of(Step.VIDEO), raised.take_of(Step.IMAGE), _pinned(ledger).pin_seq))
 
     assert takes == [(1, 0, 2), (1, 0, 2), (2, 0, 3)]
@@ -102,7 +108,7 @@ def test_a_new_take_is_given_once_for_each_origin(ledger: Ledger) -> None:
 def test_a_new_take_survives_the_file_being_read_again(ledger: Ledger) -> None:
     """The file still says take 0; that is no wish to go back to the old film."""
     _pin(ledger, cheap_prompt())
-    raised = ledger.prompts.raise_takes("cheap", [Step.VIDEO], origin="run-1")
+    raised, _ = _raise(ledger, Step.VIDEO, origin="run-1")
 
     assert _pin(ledger, cheap_prompt()) == [raised]
     assert ledger.prompts.effective(cheap_prompt()) == raised
@@ -195,9 +201,7 @@ def test_a_new_take_is_one_that_nobody_had(ledger: Ledger) -> None:
     _pin(ledger, cheap_prompt())
 
     def taken(origin: str) -> int:
-        prompt = ledger.prompts.raise_takes("cheap", [Step.IMAGE], origin=origin)
-        assert prompt is not None
-        return prompt.take_of(Step.IMAGE)
+        return _raise(ledger, Step.IMAGE, origin=origin)[0].take_of(Step.IMAGE)
 
     assert [taken(origin) for origin in ("run 1", "run 2", "run 1", "run 3")] == [1, 2, 1, 3]
     assert _pinned(ledger).prompt.take_of(Step.IMAGE) == 3
@@ -318,17 +322,15 @@ def test_a_retry_takes_no_newer_take_back(ledger: Ledger) -> None:
         ledger.prompts.raise_takes("cheap", [Step.IMAGE], origin=origin)
     ledger.prompts.set_status(_pinned(ledger).prompt, "done")
 
-    again = ledger.prompts.raise_takes("cheap", [Step.IMAGE], origin="1")
-    other = ledger.prompts.raise_takes("other", [Step.IMAGE, Step.VIDEO], origin="1")
+    again, pinned_digest = _raise(ledger, Step.IMAGE, origin="1")
+    other, _ = _raise(ledger, Step.IMAGE, Step.VIDEO, origin="1", key="other")
 
-    assert again is not None
-    assert other is not None
+    assert again.digest != pinned_digest == _pinned(ledger).prompt.digest
     assert (again.take_of(Step.IMAGE), other.take_of(Step.IMAGE), other.take_of(Step.VIDEO)) == (1, 1, 1)
     assert other.take_of(Step.AUDIO) == 0
     now = _pinned(ledger)
     assert (now.prompt.take_of(Step.IMAGE), now.pin_seq, now.status) == (2, 3, "done")
-    video = ledger.prompts.raise_takes("cheap", [Step.VIDEO], origin="3")
-    assert video is not None
+    video, _ = _raise(ledger, Step.VIDEO, origin="3")
     assert video.take_of(Step.VIDEO) == 1, "each step counts for itself"
 
 

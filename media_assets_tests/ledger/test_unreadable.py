@@ -63,7 +63,7 @@ def test_to_pin_its_file_again_mends_it(home: Path) -> None:
 
     assert mended.take_of(Step.IMAGE) == 0
     assert again is not None
-    assert again.take_of(Step.IMAGE) == 2, "no take is given twice"
+    assert again[0].take_of(Step.IMAGE) == 2, "no take is given twice"
 
 
 def _pinned_again(ledger: Ledger) -> list[Prompt]:
