@@ -1,11 +1,15 @@
 """``batch`` as it is typed: everything good is made, everything else is explained, and the sums are right."""
 
 import json
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from media_assets.batch import Quote, Summary
+from media_assets.cli.batch_progress import BatchLines, counts_of
+from media_assets.film import Film
 from media_assets.ledger import open_ledger
 from media_assets.ledger.pins import Arrival
 from media_assets.prompt import Prompt
@@ -73,6 +77,18 @@ def test_without_a_file_it_makes_what_is_still_to_be_made(cli: Cli) -> None:
     assert [film["key"] for film in films] == ["high", "low"]
     assert last["summary"]["done"] == 2
     assert cli("batch", "--json").objects()[-1]["summary"]["prompts"] == 0
+
+
+def test_one_that_was_changed_meanwhile_is_told_as_such(capsys: pytest.CaptureFixture[str]) -> None:
+    """It is neither made nor cached: there is no film of what it was."""
+    summary = Summary(quote=Quote(prompts=2, least_usd=Decimal(0), estimate_usd=Decimal(0)))
+    film = Film(key="a", superseded=True)
+    summary.add(film)
+
+    BatchLines(lambda: summary).film_done(film)
+
+    assert "a: superseded (1 of 2; 0 USD spent)" in capsys.readouterr().err
+    assert counts_of(summary).startswith("1 superseded")
 
 
 @pytest.mark.parametrize(
