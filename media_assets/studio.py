@@ -53,7 +53,7 @@ class Event:
     fraction: float | None
     result: StepResult | None
     note: str = ""
-    """What it waits for: money that others have reserved, or word from a provider."""
+    """What it waits for: money that others have reserved, or word from a provider; and why it has failed."""
 
 
 OnEvent = Callable[[Event], None]
