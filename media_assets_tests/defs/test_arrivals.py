@@ -18,7 +18,7 @@ from media_assets_tests.defs.dagster_processes import Processes, dagster_process
 from media_assets_tests.defs.deployment import Deployment
 from media_assets_tests.simulated import FAST, Market, open_market
 
-_FILES, _BAD = (50, 5) if LONG else (10, 2)
+_FILES, _BAD = (50, 5) if LONG else (7, 1)
 _GOOD = _FILES - _BAD
 _DEADLINE_S = 500.0
 _ROUTES = {"image": ["replicate:flux-schnell"], "video": ["fal:stable-video"], "audio": ["elevenlabs:flash-v2.5"]}
