@@ -3,9 +3,12 @@
 The whole, with processes that are killed, is in ``test_arrivals.py``: ``./dev check-long arrivals``.
 """
 
+import asyncio
 import contextlib
+import json
 import logging
 import shutil
+import subprocess
 import sys
 import threading
 from collections import Counter
@@ -30,10 +33,15 @@ from dagster._daemon.sensor import execute_sensor_iteration
 from dagster._scheduler.scheduler import launch_scheduled_runs
 
 from media_assets.defs.jobs import batch
+from media_assets.defs.sync import Synced, sync
 from media_assets.errors import LedgerError
 from media_assets.ledger import open_ledger
 from media_assets.ledger.database import HEAD, ledger_url
+from media_assets.prompt import Prompt
+from media_assets.studio import StudioOptions, open_studio
+from media_assets_tests.cli.running import PROGRAM, environment
 from media_assets_tests.defs.deployment import SHIPPED, Deployment, deploy
+from media_assets_tests.defs.materializing import newest_checks, quick
 from media_assets_tests.ledger.money import DAY, buy, day_cap, standing
 from media_assets_tests.postgres_server import Server
 
@@ -210,6 +218,32 @@ def test_dagster_and_the_ledger_leave_each_other_alone(opened: Opener, on_postgr
     assert opened().get_runs() == []
     with open_ledger(tmp_path, on_postgres.ledger_url) as ledger:
         assert standing(ledger) == {DAY: ("0.90", "0.00", False)}
+
+
+def test_a_wiped_log_is_written_again_by_the_command(opened: Opener, on_postgres: Deployment, tmp_path: Path) -> None:
+    """From the ledger in the same database, with partitions and checks; a second time there is nothing to do."""
+    home = tmp_path / "home"
+    given = environment(MEDIA_ASSETS_HOME=home, DAGSTER_HOME=tmp_path / "dagster", **on_postgres.environment)
+    with open_studio(home, StudioOptions(ledger_url=on_postgres.ledger_url)) as studio:
+        asyncio.run(studio.make(Prompt.model_validate(quick("barn"))))
+        assert _told(sync(studio, opened())) == (1, 4, 4, 0)
+        opened().event_log_storage.wipe()
+        assert opened().get_dynamic_partitions("prompts") == []
+
+        command = [*PROGRAM, "dagster-sync", "--json"]
+        done = subprocess.run(command, env=given, capture_output=True, text=True, check=False)
+
+        assert done.returncode == 0, done.stderr
+        told = json.loads(done.stdout)
+        assert (told["partitions"], told["reported"], told["checked"], told["known"]) == (1, 4, 4, 0)
+        assert _told(sync(studio, opened())) == (0, 0, 0, 4)
+        assert len(studio.ledger.purchases.search()) == 4
+    assert opened().get_dynamic_partitions("prompts") == ["barn"]
+    assert newest_checks(opened(), "merged", "conforms") == {"barn": "SUCCEEDED"}
+
+
+def _told(done: Synced) -> tuple[int, int, int, int]:
+    return done.partitions, done.reported, done.checked, done.known
 
 
 def test_a_ledger_is_not_begun_among_dagsters_tables(opened: Opener, on_postgres: Deployment, tmp_path: Path) -> None:
