@@ -5,10 +5,12 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
-from typing import Any
+from typing import Any, TypeVar
 
 from media_assets.ledger.figures import Duration, Saving, Spend, StandIn
 from media_assets.prompt import Step
+
+K = TypeVar("K")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,9 +99,7 @@ class StepUse:
 
 def day_spends(spend: Iterable[Spend]) -> list[DaySpend]:
     """Put together what was bought on each day, of all models."""
-    by_day: dict[date, list[Spend]] = defaultdict(list)
-    for row in spend:
-        by_day[row.day].append(row)
+    by_day = _by(spend, lambda row: row.day)
     return [
         DaySpend(
             day=day,
@@ -117,9 +117,7 @@ def day_spends(spend: Iterable[Spend]) -> list[DaySpend]:
 def model_uses(spend: Iterable[Spend], durations: Iterable[Duration]) -> list[ModelUse]:
     """Put together what each model was bought for, on all days, and how long that took."""
     timed = {(one.model, one.succeeded): one for one in durations}
-    by_model: dict[tuple[str, str, str], list[Spend]] = defaultdict(list)
-    for row in spend:
-        by_model[row.provider, row.model, row.step].append(row)
+    by_model = _by(spend, lambda row: (row.provider, row.model, row.step))
     return [
         _model(key, rows, timed.get((key[1], True)), timed.get((key[1], False)))
         for key, rows in sorted(by_model.items())
@@ -166,10 +164,10 @@ def step_uses(spend: Iterable[Spend], savings: Sequence[Saving], stand_ins: Sequ
     ]
 
 
-def _by(spend: Iterable[Spend], name: Callable[[Spend], str]) -> dict[str, list[Spend]]:
-    found: dict[str, list[Spend]] = defaultdict(list)
+def _by(spend: Iterable[Spend], key: Callable[[Spend], K]) -> dict[K, list[Spend]]:
+    found: dict[K, list[Spend]] = defaultdict(list)
     for row in spend:
-        found[name(row)].append(row)
+        found[key(row)].append(row)
     return found
 
 
